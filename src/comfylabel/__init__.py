@@ -1,0 +1,1 @@
+"""ComfyUI Data Label: from a ComfyUI workflow to human preference data."""

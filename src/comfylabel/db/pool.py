@@ -1,0 +1,66 @@
+"""The one way to PostgreSQL: a pool whose connections speak UUID, JSON and UTC, and `transaction()`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeAlias
+
+import asyncpg
+import orjson
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Record: TypeAlias = asyncpg.Record
+
+# What asyncpg raises while the server is away, restarting, or dropping connections.
+AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+
+
+class Database:
+    """A pool and the two ways to use it. Services open transactions; repositories only take a connection."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", url: str) -> None:
+        self.pool = pool
+        self.url = url
+
+    @classmethod
+    async def connect(cls, url: str, *, min_size: int = 1, max_size: int = 16) -> "Database":
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=min_size,
+            max_size=max_size,
+            init=set_codecs,
+            server_settings={"timezone": "UTC", "application_name": "comfylabel"},
+        )
+        return cls(pool, url)
+
+    async def close(self) -> None:
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """For reads; each statement is its own transaction."""
+        async with self.pool.acquire() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Commits when the block ends, rolls back when it raises. Never hold one open during HTTP."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield connection
+
+
+async def set_codecs(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Make `json` and `jsonb` columns Python values both ways."""
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(
+            name,
+            schema="pg_catalog",
+            encoder=lambda value: orjson.dumps(value).decode(),
+            decoder=orjson.loads,
+        )
