@@ -1,4 +1,4 @@
-"""A ComfyUI graph in API format: `{node id: {"class_type": ..., "inputs": {...}}}`. Pure: reads and writes dicts only.
+"""A ComfyUI graph in API format: `{node id: {"class_type": ..., "inputs": {...}}}`. Pure: dicts in and out.
 
 Node ids are opaque strings: graphs exported from subgraphs have ids such as "104:90" and "150:41:99".
 """
@@ -43,7 +43,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """Which inputs take what we set, and which nodes' images are kept. One value may go into several inputs."""
+    """Which inputs take what we set, and whose images are kept. One value may go into several inputs."""
 
     prompt: tuple[InputRef, ...] = ()
     seed: tuple[InputRef, ...] = ()
@@ -75,7 +75,7 @@ def _refs_to_json(refs: Iterable[InputRef]) -> list[dict[str, str]]:
     return [{"node": ref.node, "input": ref.input} for ref in refs]
 
 
-# --- reading a file -------------------------------------------------------------------------------------------------
+# --- reading a file
 
 
 def parse_graph(raw: bytes) -> Graph:
@@ -162,7 +162,7 @@ def _in_words(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-# --- looking at nodes -----------------------------------------------------------------------------------------------
+# --- looking at nodes
 
 
 def class_of(graph: Graph, node_id: str) -> str:
@@ -177,7 +177,7 @@ def inputs_of(graph: Graph, node_id: str) -> dict[str, Any]:
 
 
 def as_link(value: Any) -> Link | None:
-    """The link that an input's value is, or None for a plain value (ComfyUI takes every list of two for a link)."""
+    """The link that an input's value is, or None for a plain value."""
     if not (isinstance(value, list) and len(value) == 2):  # noqa: PLR2004 - [node id, slot]
         return None
     node, slot = value
@@ -234,7 +234,7 @@ def _number_at(graph: Graph, refs: tuple[InputRef, ...]) -> int | None:
     return None
 
 
-# --- filling and naming ---------------------------------------------------------------------------------------------
+# --- filling and naming
 
 
 def fill(
