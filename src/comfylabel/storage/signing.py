@@ -1,4 +1,4 @@
-"""Signed image addresses that browsers and CDNs can cache: the same address all through a window of six hours.
+"""Signed image addresses that browsers and CDNs can cache: the same one all through a window of six hours.
 
 A store's own presigned addresses change every second: a page asked for twice would download its images twice.
 """

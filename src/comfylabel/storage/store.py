@@ -52,7 +52,7 @@ class ObjectStore:
         )
 
     def uri(self, key: str) -> str:
-        """Where a trainer finds it: `file:///abs/path` or `s3://bucket/key`. Holds no secret, never expires."""
+        """Where a trainer finds it: `file:///abs/path` or `s3://bucket/key`. Has no secret, never expires."""
         return f"{self.base_uri}/{key}"
 
     async def put(self, key: str, data: bytes, content_type: str) -> None:
@@ -98,7 +98,7 @@ class ObjectStore:
 
 @contextmanager
 def _in_words() -> Iterator[None]:
-    """What a caller can act on: not there, full, or away. The store's own words stay in the log as the cause."""
+    """What a caller can act on: not there, full, or away. The store's own words are the cause in the log."""
     try:
         yield
     except (FileNotFoundError, NotFoundError) as error:
@@ -110,7 +110,7 @@ def _in_words() -> Iterator[None]:
 
 
 def _flush(path: Path) -> None:
-    """Without this a power cut could leave an empty file behind a row that says done: obstore only renames."""
+    """Without this a power cut could leave an empty file under a row that says done; obstore only renames."""
     for each in (path, path.parent):
         descriptor = os.open(each, os.O_RDONLY)
         try:
