@@ -1,0 +1,32 @@
+"""Run a command that ends when its parent ends, even at kill -9 of the parent.
+
+    python -IS die_with_parent.py PARENT_PID SIGNAL UID GID COMMAND...
+
+A small program of its own, because code between fork and exec is unsafe in a process with threads, and because the kernel
+forgets the wish for a signal when a process changes its user: so the user is changed here first (-1 keeps it). It imports
+nothing of comfylabel. Without prctl (macOS) the command simply runs; a server left behind is found at the next start.
+"""
+
+import ctypes
+import os
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    parent, signal_number, uid, gid = (int(argument) for argument in sys.argv[1:5])
+    command = sys.argv[5:]
+    if uid >= 0:
+        os.setgroups([])
+        os.setgid(gid)
+        os.setuid(uid)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+        if os.getppid() != parent:  # it ended before the wish was known
+            sys.exit(1)
+    os.execvp(command[0], command)  # noqa: S606 - the caller is our own supervisor
+
+
+if __name__ == "__main__":
+    main()
