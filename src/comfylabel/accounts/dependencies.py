@@ -1,0 +1,41 @@
+"""What a route declares to say who may call it: `Anyone` (signed in), `Operator`, `Admin`."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
+
+from comfylabel.accounts.schemas import Principal, Role
+from comfylabel.accounts.service import SESSION_COOKIE, AccountService
+from comfylabel.errors import Forbidden, NotSignedIn
+
+_session_cookie = APIKeyCookie(name=SESSION_COOKIE, scheme_name="session", auto_error=False)
+_bearer = HTTPBearer(scheme_name="token", auto_error=False)
+
+
+async def signed_in(
+    request: Request,
+    session: Annotated[str | None, Depends(_session_cookie)],
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Principal:
+    accounts: AccountService = request.app.state.accounts
+    principal = await accounts.principal(session=session, token=bearer.credentials if bearer else None)
+    if principal is None:
+        raise NotSignedIn("Sign in first.")
+    return principal
+
+
+def at_least(needed: Role) -> Any:
+    async def allowed(principal: Annotated[Principal, Depends(signed_in)]) -> Principal:
+        if not principal.role.covers(needed):
+            raise Forbidden(
+                f"Only {'an admin' if needed is Role.ADMIN else f'an {needed} or an admin'} may do this."
+            )
+        return principal
+
+    return Depends(allowed)
+
+
+Anyone = Annotated[Principal, Depends(signed_in)]
+Operator = Annotated[Principal, at_least(Role.OPERATOR)]
+Admin = Annotated[Principal, at_least(Role.ADMIN)]

@@ -1,0 +1,101 @@
+"""Every error leaves in one shape with a stable code; nothing internal leaves at all."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from comfylabel.db.pool import AWAY
+from comfylabel.errors import ComfyLabelError, TooManyRequests, Unavailable
+from comfylabel.http.envelope import failed
+
+log = structlog.get_logger(__name__)
+
+_CODES = {
+    400: "bad_request",
+    401: "not_signed_in",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "too_slow",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid_field",
+    429: "too_many_requests",
+}
+
+# pydantic speaks of the input; our errors continue the path: "seeds_per_prompt must be at least 1".
+_REWORDED = (
+    ("Input should be ", "must be "),
+    ("Value error, ", ""),
+    ("Field required", "is required"),
+    ("Extra inputs are not permitted", "is not a known field"),
+    ("JSON decode error", "is not JSON"),
+)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(ComfyLabelError, answer_known)
+    app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.add_exception_handler(HTTPException, answer_http)
+    for away in AWAY:
+        app.add_exception_handler(away, answer_away)
+    app.add_exception_handler(Exception, answer_unexpected)
+
+
+async def answer_known(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ComfyLabelError)
+    headers = {}
+    if isinstance(error, TooManyRequests):
+        headers["retry-after"] = str(error.retry_after)
+    if error.status == Unavailable.status:
+        headers["retry-after"] = "5"
+    return failed(error.message, error.code, error.status, data=error.data, headers=headers)
+
+
+async def answer_invalid(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    errors = [{"path": _path(item["loc"]), "error": _words(item)} for item in error.errors()]
+    first = errors[0]
+    return failed(f"{first['path']} {first['error']}.", "invalid_field", 422, data={"errors": errors})
+
+
+async def answer_http(request: Request, error: Exception) -> Response:
+    """What the router itself refuses: unknown path, wrong method, a body over the limit."""
+    assert isinstance(error, HTTPException)
+    message = {
+        404: f"There is nothing at {request.url.path}.",
+        405: f"{request.method} is not possible at {request.url.path}.",
+        413: "The request is too large.",
+    }.get(error.status_code, f"{str(error.detail).rstrip('.')}.")
+    code = _CODES.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
+    return failed(message, code, error.status_code, headers=error.headers)
+
+
+async def answer_away(request: Request, error: Exception) -> Response:
+    log.warning("database_away", path=request.url.path, error=repr(error))
+    return await answer_known(request, Unavailable("The database does not answer; try again shortly."))
+
+
+async def answer_unexpected(request: Request, error: Exception) -> Response:
+    log.error("unexpected_error", method=request.method, path=request.url.path, exc_info=error)
+    return failed("The server failed on this request; its log says why.", "internal", 500)
+
+
+def _path(location: Sequence[int | str]) -> str:
+    """`("body", "variants", 0, "weight")` -> `variants.0.weight`; the body as a whole is `body`."""
+    steps = [str(step) for step in location[1:]]
+    if location[0] == "body" and steps and steps[0].isdigit() and len(steps) == 1:
+        return "body"  # the position of a JSON syntax error
+    return ".".join(steps) or str(location[0])
+
+
+def _words(item: Any) -> str:
+    text = str(item["msg"])
+    for theirs, ours in _REWORDED:
+        text = text.replace(theirs, ours)
+    return text[0].lower() + text[1:].rstrip(".")
