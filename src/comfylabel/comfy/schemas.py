@@ -1,0 +1,228 @@
+"""What a worker's answers mean to us, read from its JSON.
+
+Extra keys are ignored, because most releases of ComfyUI add some. `from_json` raises UnexpectedShape for what
+is not ComfyUI's.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Outcome = Literal["success", "error", "interrupted"]
+
+# The exception's class as ComfyUI prints it (`torch.` before it depends on the release of torch).
+OUT_OF_MEMORY_TYPES = frozenset({"torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError"})
+# ComfyUI's own sentence, and what CUDA says in an AcceleratorError that ComfyUI 0.3.x passes on as it is.
+OUT_OF_MEMORY_TEXTS = ("ran out of memory on your gpu", "cuda error: out of memory")
+
+
+class UnexpectedShape(ValueError):
+    """Says what is not as ComfyUI sends it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    name: str
+    type: str
+    vram_total: int
+    vram_free: int
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStats:
+    version: str
+    devices: tuple[Device, ...] = ()
+
+    @property
+    def version_numbers(self) -> tuple[int, ...]:
+        """(0, 3, 75) of "v0.3.75-dev"; empty when there is no number to read, which compares as oldest."""
+        found = re.match(r"v?(\d+(?:\.\d+)*)", self.version)
+        return tuple(int(part) for part in found[1].split(".")) if found else ()
+
+    @classmethod
+    def from_json(cls, document: Any) -> "SystemStats":
+        system = _mapping(_mapping(document, "the answer").get("system"), "system")
+        version = system.get("comfyui_version")
+        # Before v0.3.8 there was no comfyui_version; such a server is a ComfyUI still.
+        if version is not None and not isinstance(version, str):
+            raise UnexpectedShape("system.comfyui_version is no text")
+        devices = _mapping(document, "the answer").get("devices")
+        return cls(
+            version=version or "unknown",
+            devices=tuple(_device(entry) for entry in devices if isinstance(entry, dict))
+            if isinstance(devices, list)
+            else (),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSnapshot:
+    """Ids of what a worker has. `pending` is in the order of running, which is not how ComfyUI lists it."""
+
+    running: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> frozenset[str]:
+        return frozenset(self.running) | frozenset(self.pending)
+
+    @classmethod
+    def from_json(cls, document: Any) -> "QueueSnapshot":
+        queue = _mapping(document, "the answer")
+        running = [_queue_item(item) for item in _list(queue.get("queue_running"), "queue_running")]
+        pending = [_queue_item(item) for item in _list(queue.get("queue_pending"), "queue_pending")]
+        return cls(
+            running=tuple(identity for _, identity in running),
+            pending=tuple(identity for _, identity in sorted(pending)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputImage:
+    """Where a worker keeps a picture. Names are reused once files are deleted: they identify no content."""
+
+    filename: str
+    subfolder: str = ""
+    type: str = "output"
+
+    @classmethod
+    def from_json(cls, document: Any) -> "OutputImage":
+        image = _mapping(document, "an image")
+        filename, subfolder, kind = (
+            image.get("filename"),
+            image.get("subfolder", ""),
+            image.get("type", "output"),
+        )
+        if not (isinstance(filename, str) and filename):
+            raise UnexpectedShape("an image has no filename")
+        if not (isinstance(subfolder, str) and isinstance(kind, str)):
+            raise UnexpectedShape("an image's subfolder or type is no text")
+        return cls(filename, subfolder, kind)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionError:
+    node_id: str
+    node_type: str
+    exception_type: str
+    message: str
+    out_of_memory: bool
+
+    @classmethod
+    def from_json(cls, document: Any) -> "ExecutionError":
+        error = _mapping(document, "execution_error")
+        exception_type = str(error.get("exception_type", ""))
+        message = str(error.get("exception_message", "")).strip()
+        return cls(
+            node_id=str(error.get("node_id", "")),
+            node_type=str(error.get("node_type", "")),
+            exception_type=exception_type,
+            message=message,
+            out_of_memory=is_out_of_memory(exception_type, message),
+        )
+
+    def __str__(self) -> str:
+        first_line = self.message.partition("\n")[0]
+        return f"{self.exception_type} on node {self.node_id} ({self.node_type}): {first_line}"
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """How a submission ended. `images` may hold pictures of an error too: nodes that ran before it."""
+
+    outcome: Outcome
+    images: dict[str, list[OutputImage]] = field(default_factory=dict)
+    error: ExecutionError | None = None
+    graph: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, document: Any) -> "HistoryEntry":
+        entry = _mapping(document, "the entry")
+        status = _mapping(entry.get("status"), "status")
+        outcome, error = _outcome(status)
+        prompt = _list(entry.get("prompt"), "prompt")
+        if len(prompt) < 3:  # noqa: PLR2004 - [number, id, graph, extra_data, outputs]
+            raise UnexpectedShape("prompt has no graph")
+        return cls(
+            outcome=outcome,
+            images={
+                str(node): images
+                for node, output in _mapping(entry.get("outputs"), "outputs").items()
+                if (images := _images(output))
+            },
+            error=error,
+            graph=_mapping(prompt[2], "prompt[2]"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A frame of the websocket. Only a hint: HTTP is the truth, and foreign submissions turn up here too."""
+
+    kind: str
+    submission_id: str | None
+
+    @classmethod
+    def from_json(cls, document: Any) -> "Event":
+        frame = _mapping(document, "the frame")
+        kind, data = frame.get("type"), frame.get("data")
+        if not isinstance(kind, str):
+            raise UnexpectedShape("the frame has no type")
+        submission_id = data.get("prompt_id") if isinstance(data, dict) else None
+        return cls(kind, submission_id if isinstance(submission_id, str) else None)
+
+
+def is_out_of_memory(exception_type: str, message: str) -> bool:
+    lowered = message.lower()
+    return exception_type in OUT_OF_MEMORY_TYPES or any(text in lowered for text in OUT_OF_MEMORY_TEXTS)
+
+
+def _outcome(status: Mapping[str, Any]) -> tuple[Outcome, ExecutionError | None]:
+    """Error and interruption share `status_str`: the last message tells them apart."""
+    if status.get("status_str") == "success":
+        return "success", None
+    if status.get("status_str") != "error":
+        raise UnexpectedShape(f"status_str is {status.get('status_str')!r}")
+    for message in reversed(_list(status.get("messages"), "messages")):
+        if isinstance(message, list) and len(message) == 2:  # noqa: PLR2004 - [event, data]
+            if message[0] == "execution_interrupted":
+                return "interrupted", None
+            if message[0] == "execution_error":
+                return "error", ExecutionError.from_json(message[1])
+    return "error", ExecutionError("", "", "", "The worker gives no reason.", out_of_memory=False)
+
+
+def _images(output: Any) -> list[OutputImage]:
+    """Outputs hold lists of anything; only `images` are pictures to fetch."""
+    images = output.get("images") if isinstance(output, dict) else None
+    return [OutputImage.from_json(image) for image in images] if isinstance(images, list) else []
+
+
+def _device(entry: Mapping[str, Any]) -> Device:
+    def number(key: str) -> int:
+        value = entry.get(key)
+        return value if isinstance(value, int) else 0
+
+    return Device(
+        str(entry.get("name", "")), str(entry.get("type", "")), number("vram_total"), number("vram_free")
+    )
+
+
+def _queue_item(item: Any) -> tuple[float, str]:
+    match item:
+        case [int() | float() as number, str() as identity, *_]:
+            return float(number), identity
+    raise UnexpectedShape("a queue entry is not [number, id, ...]")
+
+
+def _mapping(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise UnexpectedShape(f"{name} is no object")
+    return value
+
+
+def _list(value: Any, name: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise UnexpectedShape(f"{name} is no list")
+    return value
