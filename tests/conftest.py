@@ -11,6 +11,8 @@ import pytest
 from comfylabel.db.pool import Database
 from tests.support.postgres import cluster, fresh_database, stop_all
 
+pytest_plugins = ["tests.support.app"]
+
 _DIRECTORY = "COMFYLABEL_TEST_SESSION"  # told by the first pytest process to its xdist workers
 
 

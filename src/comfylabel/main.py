@@ -1,8 +1,10 @@
-"""The composition root of the API: settings in, one application out. Nothing else knows how the parts hang together."""
+"""The composition root of the API: settings in, one application out."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import orjson
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
@@ -66,6 +68,16 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.ab_tests = AbTestService(database)
 
 
+def openapi_document() -> bytes:
+    """docs/openapi.json: `python -m comfylabel.main > docs/openapi.json`."""
+    document = create_app(Settings(), database_url="").openapi()
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
 def _operation_id(route: APIRoute) -> str:
     """The function's name: what a generated client calls the operation."""
     return route.name
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(openapi_document())

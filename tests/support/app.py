@@ -20,7 +20,7 @@ ORIGIN = "http://127.0.0.1:8765"
 
 @dataclass
 class Api:
-    """`anonymous`, or `await as_role("operator")`: an httpx client with that role's session and our Origin."""
+    """`anonymous`, or `await as_role("operator")`: a client with that role's session and our Origin."""
 
     app: FastAPI
     settings: Settings

@@ -25,12 +25,13 @@ async def signed_in(
     return principal
 
 
+_WHO = {Role.ANNOTATOR: "who is signed in", Role.OPERATOR: "an operator or an admin", Role.ADMIN: "an admin"}
+
+
 def at_least(needed: Role) -> Any:
     async def allowed(principal: Annotated[Principal, Depends(signed_in)]) -> Principal:
         if not principal.role.covers(needed):
-            raise Forbidden(
-                f"Only {'an admin' if needed is Role.ADMIN else f'an {needed} or an admin'} may do this."
-            )
+            raise Forbidden(f"Only {_WHO[needed]} may do this.")
         return principal
 
     return Depends(allowed)

@@ -1,4 +1,4 @@
-"""Passwords are optional (a link signs in too). argon2 costs about 180 ms of CPU, so it runs in a thread and is rationed."""
+"""Passwords are optional: a link signs in too. argon2 costs 180 ms of CPU: in a thread, and rationed."""
 
 import asyncio
 import math
@@ -12,7 +12,7 @@ from pwdlib import PasswordHash
 
 from comfylabel.errors import TooManyRequests
 
-# Ten guesses a minute at one name find no ten-character password; a room behind one address may still sign in together.
+# Ten guesses a minute find no ten-character password; a room behind one address may still sign in together.
 _PER_NAME = RateLimitItemPerMinute(10)
 _PER_ADDRESS = RateLimitItemPerMinute(30)
 

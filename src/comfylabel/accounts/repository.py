@@ -8,7 +8,7 @@ from comfylabel.accounts.schemas import ApiToken, Principal, Role, User
 from comfylabel.db.ids import uuid7
 from comfylabel.db.pool import Connection, Record
 
-SELECT_PRINCIPAL_OF_SESSION = """
+PRINCIPAL_BY_SESSION = """
 select users.id, users.name, users.role
 from sessions join users on users.id = sessions.user_id
 where sessions.token_hash = $1 and sessions.expires_at > now() and users.disabled_at is null
@@ -16,11 +16,11 @@ where sessions.token_hash = $1 and sessions.expires_at > now() and users.disable
 
 
 async def principal_of_session(connection: Connection, token_hash: bytes) -> Principal | None:
-    row = await connection.fetchrow(SELECT_PRINCIPAL_OF_SESSION, token_hash)
+    row = await connection.fetchrow(PRINCIPAL_BY_SESSION, token_hash)
     return Principal(row["id"], row["name"], Role(row["role"]), token_id=None) if row else None
 
 
-SELECT_PRINCIPAL_OF_TOKEN = """
+PRINCIPAL_BY_BEARER = """
 select users.id, users.name, users.role, api_tokens.id as token_id,
   coalesce(api_tokens.last_used_at < now() - interval '1 minute', true) as note_use
 from api_tokens join users on users.id = api_tokens.user_id
@@ -28,16 +28,16 @@ where api_tokens.token_hash = $1 and api_tokens.revoked_at is null
   and (api_tokens.expires_at is null or api_tokens.expires_at > now()) and users.disabled_at is null
 """
 
-NOTE_TOKEN_USE = "update api_tokens set last_used_at = now() where id = $1"  # noqa: S105 - SQL
+NOTE_USE = "update api_tokens set last_used_at = now() where id = $1"
 
 
 async def principal_of_token(connection: Connection, token_hash: bytes) -> Principal | None:
     """Notes the use at most once a minute: a busy token costs no write a request."""
-    row = await connection.fetchrow(SELECT_PRINCIPAL_OF_TOKEN, token_hash)
+    row = await connection.fetchrow(PRINCIPAL_BY_BEARER, token_hash)
     if row is None:
         return None
     if row["note_use"]:
-        await connection.execute(NOTE_TOKEN_USE, row["token_id"])
+        await connection.execute(NOTE_USE, row["token_id"])
     return Principal(row["id"], row["name"], Role(row["role"]), token_id=row["token_id"])
 
 
@@ -212,20 +212,18 @@ async def tokens(connection: Connection, user_id: UUID) -> list[ApiToken]:
     return [ApiToken(**row) for row in await connection.fetch(SELECT_TOKENS, user_id)]
 
 
-REVOKE_TOKEN = """
+REVOKE = """
 update api_tokens set revoked_at = now() where id = $1 and user_id = $2 and revoked_at is null returning name
 """
 
 
 async def revoke_token(connection: Connection, token_id: UUID, user_id: UUID) -> str | None:
     """The token's name; None when that user has no such token."""
-    name: str | None = await connection.fetchval(REVOKE_TOKEN, token_id, user_id)
+    name: str | None = await connection.fetchval(REVOKE, token_id, user_id)
     return name
 
 
-INSERT_AUDIT_EVENT = (
-    "insert into audit_events (id, user_id, action, subject, detail) values ($1, $2, $3, $4, $5)"
-)
+INSERT_EVENT = "insert into audit_events (id, user_id, action, subject, detail) values ($1, $2, $3, $4, $5)"
 
 
 async def audit(
@@ -235,8 +233,8 @@ async def audit(
     subject: str,
     detail: dict[str, Any] | None = None,
 ) -> None:
-    """Written in the transaction of what it tells of: neither is there without the other. Never holds a secret."""
-    await connection.execute(INSERT_AUDIT_EVENT, uuid7(), user_id, action, subject, detail or {})
+    """In the transaction of what it tells of: neither is there without the other. Never holds a secret."""
+    await connection.execute(INSERT_EVENT, uuid7(), user_id, action, subject, detail or {})
 
 
 def _user(row: Record) -> User:

@@ -38,7 +38,7 @@ Service = Annotated[AccountService, Depends(_service)]
 
 @router.post("/auth/link", response_model=Envelope[Me])
 async def sign_in_with_link(request: Request, body: LinkBody, service: Service) -> Response:
-    """Opening the link in a browser changes nothing (mail scanners do that); its page posts the token here."""
+    """Opening the link in a browser changes nothing (mail scanners do); its page posts the token here."""
     return _signed_in(request, await service.sign_in_with_link(body.token))
 
 

@@ -84,7 +84,7 @@ class AccountService:
             await repository.audit(connection, principal.user_id, "signed_out", principal.name)
 
     async def change_own_password(self, principal: Principal, password: str, current: str | None) -> None:
-        """A stolen token or an open laptop must not lock the owner out: a set password has to be said first."""
+        """A stolen token or an open laptop must not lock the owner out: say the old password first."""
         _refuse_token(principal, "change a password")
         async with self._database.connection() as connection:
             old_hash = await repository.password_hash_of(connection, principal.user_id)
@@ -151,7 +151,7 @@ class AccountService:
     async def ensure_admin_link(
         self, *, origin: str | None = None, lifetime: timedelta = credentials.START_LINK_LIFETIME
     ) -> SignInLink:
-        """What every start prints: a one-time link that signs the first admin in, who is made if there is none."""
+        """What every start prints: a one-time link for the first admin, who is made if there is none."""
         async with self._database.transaction() as connection:
             admin = await repository.first_admin(connection)
             if admin is None:

@@ -1,7 +1,9 @@
 """The one shape of every JSON answer: `{"success", "data", "error"}`, errors with a stable `code` beside."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Generic, Literal, TypeVar
+from uuid import UUID
 
 import orjson
 from pydantic import BaseModel
@@ -41,14 +43,21 @@ def failed(
 
 def _answer(envelope: dict[str, Any], status: int, headers: Mapping[str, str] | None) -> Response:
     return Response(
-        orjson.dumps(envelope, default=_dump_model, option=_JSON_OPTIONS),
+        orjson.dumps(envelope, default=as_json, option=_JSON_OPTIONS),
         status,
         dict(headers or {}),
         "application/json",
     )
 
 
-def _dump_model(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """What orjson does not know by itself."""
+    if isinstance(value, UUID):
+        return str(value)  # asyncpg's own kind of UUID
     if isinstance(value, BaseModel):
         return value.model_dump()
+    if isinstance(value, Decimal):
+        return (
+            int(value) if value == value.to_integral_value() else float(value)
+        )  # PostgreSQL's sum() of bigint
     raise TypeError(f"{type(value).__name__} is no JSON value")

@@ -1,5 +1,6 @@
 """Every error leaves in one shape with a stable code; nothing internal leaves at all."""
 
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from comfylabel.http.envelope import failed
 
 log = structlog.get_logger(__name__)
 
+_INTERNAL = 500
 _CODES = {
     400: "bad_request",
     401: "not_signed_in",
@@ -72,7 +74,7 @@ async def answer_http(request: Request, error: Exception) -> Response:
         405: f"{request.method} is not possible at {request.url.path}.",
         413: "The request is too large.",
     }.get(error.status_code, f"{str(error.detail).rstrip('.')}.")
-    code = _CODES.get(error.status_code, "bad_request" if error.status_code < 500 else "internal")
+    code = _CODES.get(error.status_code, "internal" if error.status_code >= _INTERNAL else "bad_request")
     return failed(message, code, error.status_code, headers=error.headers)
 
 
@@ -82,8 +84,10 @@ async def answer_away(request: Request, error: Exception) -> Response:
 
 
 async def answer_unexpected(request: Request, error: Exception) -> Response:
-    log.error("unexpected_error", method=request.method, path=request.url.path, exc_info=error)
-    return failed("The server failed on this request; its log says why.", "internal", 500)
+    # As plain text: a traceback that shows local variables would write session secrets into the log.
+    trace = "".join(traceback.format_exception(error))
+    log.error("unexpected_error", method=request.method, path=request.url.path, traceback=trace)
+    return failed("The server failed on this request; its log says why.", "internal", _INTERNAL)
 
 
 def _path(location: Sequence[int | str]) -> str:

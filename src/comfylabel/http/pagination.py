@@ -1,4 +1,4 @@
-"""Cursors: opaque to the caller, small JSON inside. Nothing in one is trusted: it only says where to go on."""
+"""Cursors: opaque to the caller, small JSON inside. None is trusted: it only says where to go on."""
 
 import base64
 import binascii
@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 
 from comfylabel.errors import InvalidField
+from comfylabel.http.envelope import as_json
 
 
 def encode_cursor(position: Mapping[str, Any]) -> str:
     """`position` holds JSON values, UUIDs and datetimes (kept to the microsecond)."""
-    return base64.urlsafe_b64encode(orjson.dumps(dict(position))).decode().rstrip("=")
+    return base64.urlsafe_b64encode(orjson.dumps(dict(position), default=as_json)).decode().rstrip("=")
 
 
 def decode_cursor(
