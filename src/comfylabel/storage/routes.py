@@ -29,9 +29,9 @@ _ALWAYS = {
 }
 
 
-@router.api_route(
+@router.head("/images/{key:path}", include_in_schema=False)
+@router.get(
     "/images/{key:path}",
-    methods=["GET", "HEAD"],
     response_class=Response,
     responses={
         200: {"description": "The image", "content": {"image/png": {}, "image/jpeg": {}, "image/webp": {}}},
@@ -40,7 +40,6 @@ _ALWAYS = {
         403: {"description": "The address was changed or has expired"},
         416: {"description": "No such part"},
     },
-    operation_id="image",
 )
 async def image(
     request: Request, key: str, expires: Annotated[str, Query()] = "", signature: Annotated[str, Query()] = ""
