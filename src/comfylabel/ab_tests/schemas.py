@@ -1,0 +1,72 @@
+"""An A/B test, and the bodies of its routes."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from comfylabel.ab_tests.bucketing import Variant
+
+# PostgreSQL's text holds no NUL.
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie in the years 1 to 9999 UTC") from None
+
+
+@dataclass(frozen=True, slots=True)
+class AbTest:
+    id: UUID
+    name: str
+    variants: tuple[Variant, ...]
+    expires_at: datetime
+    created_at: datetime
+    expired: bool
+
+
+class VariantBody(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    key: Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[^\x00]+$")]
+    weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+
+
+class NewAbTest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name
+    variants: Annotated[list[VariantBody], Field(min_length=1, max_length=26)]
+    expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
+class AssignBody(BaseModel):
+    """`user_id` left out means oneself."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    test_name: Name
+    user_id: UUID | None = None
+
+
+class VariantAnswer(BaseModel):
+    key: str
+    weight: float
+
+
+class AbTestAnswer(BaseModel):
+    id: UUID
+    name: str
+    variants: list[VariantAnswer]
+    expires_at: datetime
+    created_at: datetime
+    expired: bool
+
+
+class AssignedAnswer(BaseModel):
+    variant: str

@@ -1,0 +1,152 @@
+"""The bodies of the labelling routes, and the rows behind them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+
+from comfylabel.annotations.answer import Kind
+
+_INT4_MAX = 2**31 - 1
+
+
+class NewAnnotation(BaseModel):
+    """Who answers is never in it: that is the signed-in user."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_id: UUID
+    batch_id: UUID
+    kind: Kind | None = None
+    chosen_index: StrictInt | None = None
+    rejected_index: StrictInt | None = None
+    spam: StrictBool | None = None
+    slot_order: Annotated[list[StrictInt], Field(max_length=1000)] | None = None
+    client_id: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")] | None = None
+    elapsed_ms: Annotated[StrictInt, Field(ge=0, le=_INT4_MAX)] | None = None
+
+
+class AnnotationAnswer(BaseModel):
+    """`repeated`: this client_id was stored before, and nothing changed."""
+
+    client_id: str | None
+    status: Literal["stored", "repeated"]
+    id: UUID
+    surplus: bool
+
+
+class MyAnnotation(BaseModel):
+    id: UUID
+    kind: Kind
+    chosen_index: int | None
+    rejected_index: int | None
+    spam: bool
+    surplus: bool
+
+
+class BatchItem(BaseModel):
+    """Every array is in candidate order. To annotators of a blind task, `seeds` and `batch_indexes` are []."""
+
+    batch_id: UUID
+    prompt: str
+    seeds: list[int]
+    thumbnails: list[str]
+    fullres: list[str]
+    previews: list[str]
+    sizes: list[tuple[int, int]]
+    batch_indexes: list[int]
+    my_annotation: MyAnnotation | None
+
+
+class BatchesAnswer(BaseModel):
+    items: list[BatchItem]
+    next_cursor: str | None
+    previous_cursor: str | None
+
+
+class LabellingItem(BaseModel):
+    """`workflow` is null to the annotators of a blind task: its name often names the model."""
+
+    task_id: UUID
+    state: str
+    notes: str | None
+    workflow: str | None
+    blind: bool
+    batches: int
+    ready_batches: int
+    done_by_me: int
+
+
+class LabellingAnswer(BaseModel):
+    items: list[LabellingItem]
+    next_cursor: str | None
+
+
+class GenerationAnswer(BaseModel):
+    """What is not made yet, or hidden by a blind task, is null."""
+
+    id: UUID
+    task_id: UUID
+    batch_id: UUID | None
+    prompt_id: UUID
+    prompt: str
+    pilot: bool
+    state: str
+    candidate_index: int | None
+    width: int | None
+    height: int | None
+    bytes: int | None
+    sha256: str | None
+    thumbnail: str | None
+    preview: str | None
+    fullres: str | None
+    seed: int | None
+    batch_index: int | None
+    batch_size: int | None
+    worker_id: UUID | None
+    worker: str | None
+    submission_id: UUID | None
+    metadata: dict[str, Any] | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledTask:
+    """What labelling needs to know of a task."""
+
+    id: UUID
+    state: str
+    overlap: int
+    blind: bool
+    ab_test_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyBatch:
+    """`candidates` is None until the batch is ready."""
+
+    id: UUID
+    task_id: UUID
+    prompt_id: UUID
+    candidates: int | None
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAnnotation:
+    id: UUID
+    user_id: UUID
+    kind: Kind
+    surplus: bool
+    client_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of one answer."""
+
+    id: UUID
+    status: Literal["stored", "repeated"]
+    surplus: bool
