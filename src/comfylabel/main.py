@@ -13,6 +13,8 @@ from comfylabel.ab_tests.service import AbTestService
 from comfylabel.accounts.routes import router as accounts_router
 from comfylabel.accounts.secret_key import secret_key
 from comfylabel.accounts.service import AccountService
+from comfylabel.annotations.routes import router as annotations_router
+from comfylabel.annotations.service import AnnotationService
 from comfylabel.db.pool import Database
 from comfylabel.http import error_handler
 from comfylabel.http.envelope import ErrorEnvelope
@@ -23,7 +25,7 @@ from comfylabel.storage.store import ObjectStore
 
 MAX_BODY_BYTES = 2**20  # of JSON; a route that takes files says its own limit
 
-ROUTERS = (accounts_router, ab_tests_router, images_router)
+ROUTERS = (accounts_router, ab_tests_router, annotations_router, images_router)
 
 
 def create_app(settings: Settings, *, database_url: str) -> FastAPI:
@@ -66,6 +68,7 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.store = ObjectStore.open(settings.object_store_url)
     state.signer = Signer(secret, settings.cdn_url or settings.origin)
     state.ab_tests = AbTestService(database)
+    state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url)
 
 
 def openapi_document() -> bytes:

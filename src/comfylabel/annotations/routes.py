@@ -68,7 +68,7 @@ async def browse_batches(
 
 @router.post("/annotations", response_model=Envelope[AnnotationAnswer])
 async def submit_annotation(body: NewAnnotation, principal: Anyone, service: Service) -> Response:
-    """One answer to one batch; a second one of the same person replaces it, and the first is kept as history."""
+    """One answer to one batch; a second one of the same person replaces it; the first is kept as history."""
     stored = await service.submit(principal, body)
     return ok(
         {"client_id": body.client_id, "status": stored.status, "id": stored.id, "surplus": stored.surplus}

@@ -47,7 +47,7 @@ class MyAnnotation(BaseModel):
 
 
 class BatchItem(BaseModel):
-    """Every array is in candidate order. To annotators of a blind task, `seeds` and `batch_indexes` are []."""
+    """Every array is in candidate order. Annotators of a blind task get [] for seeds and batch_indexes."""
 
     batch_id: UUID
     prompt: str
