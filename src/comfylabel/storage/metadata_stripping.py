@@ -1,7 +1,7 @@
 """Takes everything out of an image file that is not needed to decode it, without touching the image data.
 
 ComfyUI writes seed, graph and server paths into text chunks, and a camera its place into EXIF: none of that
-may travel with a data set. What is kept is a list, so that a chunk nobody thought of is dropped: pixels, palette,
+may travel with a data set. What is kept is a list, so that a chunk nobody thought of goes: pixels, palette,
 transparency, colour (ICC profile, gamma), animation. What follows the end of the image is dropped too.
 """
 

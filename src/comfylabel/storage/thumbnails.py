@@ -1,6 +1,6 @@
 """Decodes an image in full, which proves that it is one, and makes its thumbnail and its preview on the way.
 
-An image from a worker is untrusted input: only three formats reach a decoder, the size is read from the header
+An image from a worker is untrusted input: only three formats are decoded, the size is read from its header
 before anything is decoded, and no loader that libvips calls untrusted can run. libvips frees the GIL.
 """
 
