@@ -339,6 +339,7 @@ create table batches (
   constraint ready_means_candidates check ((ready_at is null) = (candidates is null))
 ) with (fillfactor = 80);
 create index batches_position on batches (task_id, position);
+create index batches_open on batches (task_id, position) where done + failed + running < total;
 create index batches_ready on batches (task_id, ready_at, id) where ready_at is not null;
 
 create table submissions (

@@ -1,0 +1,106 @@
+"""Jobs are PgQueuer's: a wake-up with a lease. The truth about the work stands in our own rows.
+
+`enqueue` joins the caller's transaction, so a job exists exactly if the change that wants it was committed.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+import asyncpg
+import orjson
+from pgqueuer import PgQueuer, Queries
+from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
+from pgqueuer.models import Job
+
+from comfylabel.db.pool import Connection
+
+Entrypoint = Literal["generate", "pilot", "cancel"]
+
+# Ahead of every task's own priority (an int that people set): somebody is waiting in front of a screen.
+PILOT_PRIORITY = 1_000_000
+
+# 2 x BATCH is PgQueuer's own lower bound of max_concurrent_tasks.
+_BATCH = 32
+_MOST_PICKED = 512
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedJob:
+    """`dedupe_key` names the work: while such a job is queued or picked, another is not added."""
+
+    entrypoint: Entrypoint
+    payload: Mapping[str, Any]
+    priority: int
+    dedupe_key: str
+
+
+def generate_job(task_id: UUID, prompt_id: UUID, chunk: int, priority: int) -> PlannedJob:
+    return PlannedJob(
+        "generate",
+        {"task_id": str(task_id), "prompt_id": str(prompt_id), "chunk": chunk},
+        priority,
+        f"{task_id}:{prompt_id}:{chunk}",
+    )
+
+
+def pilot_job(pilot_id: UUID) -> PlannedJob:
+    return PlannedJob("pilot", {"pilot_id": str(pilot_id)}, PILOT_PRIORITY, f"pilot:{pilot_id}")
+
+
+def cancel_job(task_id: UUID) -> PlannedJob:
+    return PlannedJob("cancel", {"task_id": str(task_id)}, PILOT_PRIORITY, f"cancel:{task_id}")
+
+
+async def enqueue(connection: Connection, jobs: Sequence[PlannedJob]) -> int:
+    """Add the jobs whose work has none yet, in the caller's transaction; returns how many were added."""
+    if not jobs:
+        return 0
+    # Not the pool driver: it would run outside the transaction and survive its rollback.
+    queries = Queries(AsyncpgDriver(connection))  # type: ignore[arg-type]  # a pool's proxy has the connection's methods
+    added = await queries.enqueue(
+        [job.entrypoint for job in jobs],
+        [orjson.dumps(job.payload) for job in jobs],
+        [job.priority for job in jobs],
+        dedupe_key=[job.dedupe_key for job in jobs],
+        on_conflict="skip",
+    )
+    return sum(job_id is not None for job_id in added)
+
+
+Handler = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class JobConsumer:
+    """Runs handlers for the jobs of one process until it is cancelled.
+
+    A job whose process died is picked up by another after `lease`; keep the lease well above the time-out of a POST
+    to a worker. PgQueuer's own retries are off: what is left over, the maintenance sweep puts back.
+    """
+
+    def __init__(self, url: str, handlers: Mapping[Entrypoint, Handler], *, lease: timedelta) -> None:
+        self._url = url
+        self._handlers = handlers
+        self._lease = lease
+
+    async def run(self) -> None:
+        # Its own pool: PgQueuer binds JSON as text and must not meet our codecs.
+        async with asyncpg.create_pool(self._url, min_size=2, max_size=4) as pool:
+            queuer = PgQueuer(AsyncpgPoolDriver(pool))
+            for name, handler in self._handlers.items():
+                queuer.entrypoint(name, on_failure="hold")(_reading_payload(handler))
+            await queuer.run(
+                batch_size=_BATCH,
+                max_concurrent_tasks=_MOST_PICKED,
+                dequeue_timeout=timedelta(seconds=2),
+                heartbeat_timeout=self._lease,
+            )
+
+
+def _reading_payload(handler: Handler) -> Callable[[Job], Awaitable[None]]:
+    async def handle(job: Job) -> None:
+        await handler(orjson.loads(job.payload or b"{}"))
+
+    return handle

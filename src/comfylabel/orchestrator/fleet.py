@@ -1,0 +1,83 @@
+"""The workers as this process speaks to them: one client and one websocket each, made on first use."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import aiohttp
+import structlog
+
+from comfylabel.comfy.client import ComfyClient
+from comfylabel.db.pool import Database
+from comfylabel.orchestrator.listening import WorkerListener
+from comfylabel.workers import health
+from comfylabel.workers import repository as workers_repository
+from comfylabel.workers.schemas import Worker
+from comfylabel.workers.service import WorkerService
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Kept until the worker's address or key changes."""
+
+    address: tuple[str, str | None]
+    client: ComfyClient
+    listener: WorkerListener
+
+
+class Fleet:
+    """`on_idle(worker_id)` is called when a worker's websocket says that something ended there."""
+
+    def __init__(
+        self,
+        database: Database,
+        service: WorkerService,
+        session: aiohttp.ClientSession,
+        on_idle: Callable[[UUID], None],
+    ) -> None:
+        self._database = database
+        self._service = service
+        self._session = session
+        self._on_idle = on_idle
+        self._lines: dict[UUID, _Line] = {}
+        self._closing: list[WorkerListener] = []
+
+    def client(self, worker: Worker) -> ComfyClient:
+        return self._line(worker).client
+
+    async def client_of(self, worker_id: UUID) -> ComfyClient:
+        """Also of a worker that is disabled or removed meanwhile: what it holds of ours is still followed."""
+        if worker_id not in self._lines:
+            async with self._database.connection() as connection:
+                worker = await workers_repository.get(connection, worker_id, with_removed=True)
+            assert worker is not None, "submissions keep their worker"
+            return self.client(worker)
+        return self._lines[worker_id].client
+
+    def listener(self, worker_id: UUID) -> WorkerListener:
+        """Of a worker that was spoken to before."""
+        return self._lines[worker_id].listener
+
+    async def found_dead(self, worker_id: UUID, reason: str) -> None:
+        """A submission met a worker that does not answer: nobody else should wait for the next health check."""
+        log.warning("worker_unhealthy", worker=str(worker_id), reason=reason)
+        async with self._database.transaction() as connection:
+            await health.mark_dead(connection, worker_id, reason)
+
+    async def close(self) -> None:
+        for listener in [*self._closing, *(line.listener for line in self._lines.values())]:
+            await listener.close()
+
+    def _line(self, worker: Worker) -> _Line:
+        line = self._lines.get(worker.id)
+        address = (worker.base_url, worker.api_key)
+        if line is not None and line.address == address:
+            return line
+        if line is not None:
+            self._closing.append(line.listener)
+        client = self._service.client(worker, self._session)
+        listener = WorkerListener(client, lambda: self._on_idle(worker.id))
+        line = self._lines[worker.id] = _Line(address, client, listener)
+        return line

@@ -1,0 +1,73 @@
+"""What happens after a submission did not bring its images. Pure: a failure and two counters in, a decision out.
+
+At most 3 retries a prompt. A retry is a resubmission after the prompt was tried and failed; what was lost with its
+worker is sent again uncounted, unless the prompt was running in 3 such losses: then it is the cause.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+MAX_RETRIES = 3
+MAX_LOSSES = 3
+
+
+class FailureKind(StrEnum):
+    """Why a submission ended without its images."""
+
+    EXECUTION_ERROR = "execution_error"
+    OUT_OF_MEMORY = "out_of_memory"
+    BROKEN_IMAGE = "broken_image"
+    DEADLINE = "deadline"
+    VALIDATION = "validation"
+    MISSING_NODE = "missing_node"
+    MISSING_MODEL = "missing_model"
+    WORKER_LOST = "worker_lost"
+    NOT_SENT = "not_sent"
+    INTERRUPTED = "interrupted"
+    CANCELLED = "cancelled"
+
+
+_COUNTED = frozenset(
+    {FailureKind.EXECUTION_ERROR, FailureKind.OUT_OF_MEMORY, FailureKind.BROKEN_IMAGE, FailureKind.DEADLINE}
+)
+_PERMANENT = frozenset({FailureKind.VALIDATION})
+_LOSSES = frozenset({FailureKind.WORKER_LOST, FailureKind.INTERRUPTED})
+_WORKERS_FAULT = frozenset({FailureKind.MISSING_NODE, FailureKind.MISSING_MODEL})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """`message` is shown to people; `was_running`: the worker had begun it."""
+
+    kind: FailureKind
+    message: str
+    was_running: bool = False
+
+    @property
+    def is_loss(self) -> bool:
+        """The prompt itself was not tried to the end."""
+        return self.kind in _LOSSES or self.kind is FailureKind.NOT_SENT
+
+    @property
+    def is_workers_fault(self) -> bool:
+        """Another worker may be able to run the same graph."""
+        return self.kind in _WORKERS_FAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """`give_up`: the images fail for good; `retry` and `loss` say which counter of the prompt grows."""
+
+    give_up: bool
+    retry: bool
+    loss: bool
+
+
+def decide(failure: Failure, *, retries_used: int, losses: int) -> Decision:
+    if failure.kind in _PERMANENT:
+        return Decision(give_up=True, retry=False, loss=False)
+    if failure.kind in _COUNTED:
+        has_budget = retries_used < MAX_RETRIES
+        return Decision(give_up=not has_budget, retry=has_budget, loss=False)
+    is_loss = failure.kind in _LOSSES and failure.was_running
+    return Decision(give_up=is_loss and losses + 1 >= MAX_LOSSES, retry=False, loss=is_loss)

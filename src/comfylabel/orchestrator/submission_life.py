@@ -1,0 +1,261 @@
+"""The life of one submission on its worker: reserved, sent, accepted, and the worker's own record of its end.
+
+A 500, a time-out or a crash proves nothing: what is not known is looked up, in /queue and then in /history, before
+the same id is ever sent again. Truth is /history; the websocket only shortens the wait for the next look.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+
+from comfylabel.comfy.client import ComfyClient
+from comfylabel.comfy.errors import SubmissionRefused, SubmissionUnclear, WorkerError
+from comfylabel.comfy.graph import Graph
+from comfylabel.comfy.schemas import HistoryEntry
+from comfylabel.db.pool import Database
+from comfylabel.generations.states import SubmissionState
+from comfylabel.orchestrator import queue_gate, repository
+from comfylabel.orchestrator.dispatcher import Dispatcher
+from comfylabel.orchestrator.fault_points import reached
+from comfylabel.orchestrator.fleet import Fleet
+from comfylabel.orchestrator.retry_policy import Failure, FailureKind
+from comfylabel.orchestrator.schemas import Plan, Submission, SubmissionFailed
+
+log = structlog.get_logger()
+
+# Seconds between two looks at /history while nothing is heard: quick jobs are seen soon, long ones cost little.
+_LOOKS = (0.5, 0.5, 1.0, 1.0, 2.0)
+# Every so many looks the queue is asked too: it holds whole graphs, so it is the dearer question.
+_LOOKS_PER_QUEUE = 3
+# "Absent" twice in a row, in /queue and then in /history, is what makes a submission lost.
+_ABSENCES = 2
+
+_REFUSALS = {
+    "missing_node": FailureKind.MISSING_NODE,
+    "missing_model": FailureKind.MISSING_MODEL,
+    "validation": FailureKind.VALIDATION,
+    "bad_id": FailureKind.VALIDATION,
+}
+
+
+class Superseded(Exception):
+    """Another owner, or a cancel, has decided about this submission: read the rows again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds. `post`: how long a POST may be under way, as the client enforces it; `settle`: between two looks for
+    a submission whose POST had no answer; `worker_lost`: a worker silent for so long is given up; `deadline`: the
+    longest that a live worker may take.
+    """
+
+    post: float = 10.0
+    settle: float = 2.0
+    worker_lost: float = 60.0
+    deadline: float = 1800.0
+
+
+class SubmissionLife:
+    """Carries one plan through one submission; what it did is in the rows before each step, so any step may be the last."""
+
+    def __init__(self, database: Database, fleet: Fleet, dispatcher: Dispatcher, patience: Patience) -> None:
+        self._database = database
+        self._fleet = fleet
+        self._dispatcher = dispatcher
+        self._patience = patience
+
+    async def run(
+        self,
+        plan: Plan,
+        begun: Submission | None,
+        *,
+        attempt: int,
+        batch_id: UUID | None = None,
+        only_worker: UUID | None = None,
+    ) -> tuple[Submission, HistoryEntry]:
+        """Send the plan, or follow what was `begun`; return once the worker has ended it with success.
+
+        Raises SubmissionFailed (whose submission is `.submission`) or Superseded.
+        """
+        if begun is not None and begun.state is SubmissionState.RESERVED:
+            await queue_gate.withdraw(self._database, begun.id)  # its owner died before anything was sent
+            begun = None
+        submission = begun or await self._send(plan, attempt, batch_id, only_worker)
+        try:
+            if submission.state is SubmissionState.SENT:
+                submission = await self._settle(plan, submission)
+            entry = await self._follow(submission)
+            await self._note_end(submission)
+            _raise_if_failed(entry)
+        except SubmissionFailed as failed:
+            failed.submission = submission
+            raise
+        finally:
+            self._fleet.listener(submission.worker_id).forget(str(submission.id))
+        return submission, entry
+
+    # ------------------------------------------------------------------------------------------------------ send
+
+    async def _send(self, plan: Plan, attempt: int, batch_id: UUID | None, only_worker: UUID | None) -> Submission:
+        admission = await self._dispatcher.admission(plan, attempt=attempt, only_worker=only_worker)
+        submission = admission.submission
+        async with self._database.transaction() as connection:
+            sent_at = await repository.mark_sent(
+                connection, submission, batch_id=batch_id, chunk=plan.chunk, queue_length=admission.queue_length
+            )
+        if sent_at is None:
+            raise Superseded
+        submission = replace(submission, state=SubmissionState.SENT, sent_at=sent_at)
+        await reached("before_post")
+        try:
+            return await self._post(submission, admission.graph)
+        except SubmissionFailed as failed:
+            failed.submission = submission
+            raise
+
+    async def _post(self, submission: Submission, graph: Graph) -> Submission:
+        client = await self._fleet.client_of(submission.worker_id)
+        listener = self._fleet.listener(submission.worker_id)
+        try:
+            await client.submit(graph, str(submission.id), client_id=listener.client_id)
+        except SubmissionUnclear as error:
+            log.info("submission_unclear", submission=str(submission.id), reason=error.message)
+            return submission
+        except SubmissionRefused as error:
+            raise SubmissionFailed(Failure(_REFUSALS[error.reason], error.message)) from error
+        except WorkerError as error:
+            await self._fleet.found_dead(submission.worker_id, error.message)
+            raise SubmissionFailed(Failure(FailureKind.NOT_SENT, error.message)) from error
+        await reached("after_answer")
+        return await self._accepted(submission)
+
+    async def _accepted(self, submission: Submission) -> Submission:
+        async with self._database.transaction() as connection:
+            if not await repository.mark_accepted(connection, submission.id):
+                raise Superseded
+        return replace(submission, state=SubmissionState.ACCEPTED, accepted_at=datetime.now(UTC))
+
+    # ---------------------------------------------------------------------------------------------------- settle
+
+    async def _settle(self, plan: Plan, submission: Submission) -> Submission:
+        """Find out whether the worker has what was POSTed; send the same id again only when it has not."""
+        while submission.state is SubmissionState.SENT:
+            assert submission.sent_at is not None
+            await asyncio.sleep(self._patience.post - _age(submission.sent_at))
+            if await self._is_known(submission):
+                return await self._accepted(submission)
+            async with self._database.transaction() as connection:
+                sent_at = await repository.mark_sent_again(connection, submission)
+            if sent_at is None:
+                raise Superseded
+            submission = replace(submission, sent_at=sent_at)
+            submission = await self._post(submission, queue_gate.graph_to_send(plan, submission.id))
+        return submission
+
+    async def _is_known(self, submission: Submission) -> bool:
+        client = await self._fleet.client_of(submission.worker_id)
+        silence = _Silence(self._patience.worker_lost)
+        absences = 0
+        while absences < _ABSENCES:
+            try:
+                if await _look(client, str(submission.id)):
+                    return True
+                absences += 1
+                silence.broken()
+            except WorkerError as error:
+                silence.goes_on(error)
+            await asyncio.sleep(self._patience.settle)
+        return False
+
+    # ---------------------------------------------------------------------------------------------------- follow
+
+    async def _follow(self, submission: Submission) -> HistoryEntry:
+        client = await self._fleet.client_of(submission.worker_id)
+        listener = self._fleet.listener(submission.worker_id)
+        identity = str(submission.id)
+        silence = _Silence(self._patience.worker_lost)
+        absences = looks = 0
+        while True:
+            try:
+                # The queue first, then the history: the other way round misses what moves in between (seen 27 of 153).
+                asks_queue = looks % _LOOKS_PER_QUEUE == _LOOKS_PER_QUEUE - 1 or absences > 0
+                is_queued = not asks_queue or identity in (await client.queue()).ids
+                entry = await client.history(identity)
+                if entry is not None:
+                    return entry
+                silence.broken()
+                absences = 0 if is_queued else absences + 1
+            except WorkerError as error:
+                silence.goes_on(error)
+            if absences >= _ABSENCES:
+                raise SubmissionFailed(Failure(FailureKind.WORKER_LOST, "The worker has forgotten it.", was_running=True))
+            await self._keep_deadline(client, submission)
+            await listener.wait(identity, self._patience.settle if absences else _LOOKS[min(looks, len(_LOOKS) - 1)])
+            looks += 1
+
+    async def _keep_deadline(self, client: ComfyClient, submission: Submission) -> None:
+        begun = submission.accepted_at or submission.created_at
+        if _age(begun) < self._patience.deadline:
+            return
+        await withdraw_from_worker(client, str(submission.id))
+        message = f"Not done after {self._patience.deadline:.0f} s."
+        raise SubmissionFailed(Failure(FailureKind.DEADLINE, message, was_running=True))
+
+    async def _note_end(self, submission: Submission) -> None:
+        if submission.state is SubmissionState.GENERATED:
+            return
+        async with self._database.transaction() as connection:
+            if not await repository.mark_generated(connection, submission):
+                raise Superseded
+        self._dispatcher.wake(submission.worker_id)
+        await reached("after_history")
+
+
+async def withdraw_from_worker(client: ComfyClient, identity: str) -> None:
+    """Take it out of the worker's queue, or stop it there; a worker that does not answer has nothing to stop."""
+    try:
+        await client.delete_queued([identity])
+        await client.interrupt(identity)
+    except WorkerError as error:
+        log.info("withdraw_failed", submission=identity, reason=error.message)
+
+
+class _Silence:
+    """How long a worker has not answered."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._since: float | None = None
+
+    def broken(self) -> None:
+        self._since = None
+
+    def goes_on(self, error: WorkerError) -> None:
+        now = asyncio.get_running_loop().time()
+        self._since = self._since or now
+        if now - self._since >= self._limit:
+            message = f"The worker was silent for {self._limit:.0f} s: {error.message}"
+            raise SubmissionFailed(Failure(FailureKind.WORKER_LOST, message, was_running=True)) from error
+
+
+async def _look(client: ComfyClient, identity: str) -> bool:
+    if identity in (await client.queue()).ids:
+        return True
+    return await client.history(identity) is not None
+
+
+def _raise_if_failed(entry: HistoryEntry) -> None:
+    if entry.outcome == "success":
+        return
+    if entry.outcome == "interrupted":
+        raise SubmissionFailed(Failure(FailureKind.INTERRUPTED, "It was interrupted on the worker.", was_running=True))
+    is_memory = entry.error is not None and entry.error.out_of_memory
+    kind = FailureKind.OUT_OF_MEMORY if is_memory else FailureKind.EXECUTION_ERROR
+    raise SubmissionFailed(Failure(kind, str(entry.error), was_running=True))
+
+
+def _age(moment: datetime) -> float:
+    return (datetime.now(UTC) - moment).total_seconds()

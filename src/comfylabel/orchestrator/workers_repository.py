@@ -1,0 +1,49 @@
+"""SQL on how busy the workers are with our submissions, and what they have refused."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from uuid import UUID
+
+from comfylabel.db.pool import Connection
+from comfylabel.workers.repository import from_record
+from comfylabel.workers.schemas import Worker
+
+_LOADS = """
+select w.*, coalesce(s.held, 0) as held from workers w
+left join (select worker_id, count(*) as held from submissions
+           where state in ('reserved', 'sent', 'accepted') group by worker_id) s on s.worker_id = w.id
+where w.enabled and w.removed_at is null
+"""
+
+# A refusal is believed for five minutes: somebody may put the missing model there, and asking costs one round trip.
+_REFUSALS = "select worker_id, workflow_id from ineligible_workers where created_at > now() - interval '5 minutes'"
+_REFUSING = """
+select count(*) filter (where i.worker_id is null) as able from workers w
+left join ineligible_workers i on i.worker_id = w.id and i.workflow_id = $1 and i.created_at > now() - interval '5 minutes'
+where w.enabled and w.removed_at is null
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """`held`: our submissions that take one of the worker's slots."""
+
+    worker: Worker
+    held: int
+
+
+async def loads(connection: Connection) -> list[Load]:
+    return [Load(from_record(row), row["held"]) for row in await connection.fetch(_LOADS)]
+
+
+async def refusals(connection: Connection) -> dict[UUID, frozenset[UUID]]:
+    """Worker id -> workflows that it said it cannot run."""
+    found: defaultdict[UUID, set[UUID]] = defaultdict(set)
+    for row in await connection.fetch(_REFUSALS):
+        found[row["worker_id"]].add(row["workflow_id"])
+    return {worker: frozenset(workflows) for worker, workflows in found.items()}
+
+
+async def any_able(connection: Connection, workflow_id: UUID) -> bool:
+    """Whether some enabled worker has not refused the workflow."""
+    return bool(await connection.fetchval(_REFUSING, workflow_id))
