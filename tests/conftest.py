@@ -1,4 +1,4 @@
-"""What every test may ask for. `database_url` is a fresh migrated database; `database` is connected to one."""
+"""What every test may ask for: `database_url` is a new migrated database, `database` is connected to one."""
 
 import os
 import shutil

@@ -1,7 +1,5 @@
 from datetime import UTC, datetime
 
-import pytest
-
 from comfylabel.db.partitions import count_strays, ensure_partitions, repair_partitions
 from comfylabel.db.pool import Database
 

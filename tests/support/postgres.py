@@ -1,7 +1,7 @@
-"""The PostgreSQL of a test session: one cluster for all xdist workers, a template that was migrated once, a copy per test.
+"""The PostgreSQL of a test session: one cluster for all xdist workers, a migrated template, a copy per test.
 
-The first worker that needs it starts this file as a program, which ends with the pytest that it was started for. So no run pays
-for a database that it does not use, and no worker's end takes it away from the others.
+The first worker that needs it starts this file as a program, which ends with the pytest that it was started
+for. So no run pays for a database that it does not use, and no worker's end takes it away from the others.
 
     python -m tests.support.postgres DIRECTORY PYTEST_PID MAJOR
 """
@@ -19,7 +19,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import asyncpg
 import psutil
 import psycopg
 from filelock import FileLock
@@ -27,6 +26,7 @@ from filelock import FileLock
 from comfylabel.db.embedded import Binaries, EmbeddedPostgres, wheel_binaries
 from comfylabel.db.migrate import migrate
 from comfylabel.db.partitions import ensure_partitions
+from comfylabel.db.pool import Database
 
 TEMPLATE = "migrated"
 _ROOT = Path(__file__).parents[2]
@@ -91,12 +91,12 @@ def fresh_database(server_url: str) -> Iterator[str]:
     """A copy of the migrated template, dropped afterwards. file_copy takes 9 ms, wal_log 19 ms."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {TEMPLATE} strategy file_copy")  # type: ignore[call-overload]  # noqa: E501 - psycopg wants a literal, the name is ours
+        connection.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
     try:
         yield server_url.replace("/postgres?", f"/{name}?")
     finally:
         with psycopg.connect(server_url, autocommit=True) as connection:
-            connection.execute(f"drop database {name} with (force)")  # type: ignore[call-overload]
+            connection.execute(f"drop database {name} with (force)")
 
 
 async def serve(directory: Path, pytest_pid: int, major: int) -> None:
@@ -120,13 +120,13 @@ async def serve(directory: Path, pytest_pid: int, major: int) -> None:
 
 
 async def _make_template(server: EmbeddedPostgres) -> None:
-    connection = await asyncpg.connect(server.url)
-    await connection.execute(f"create database {TEMPLATE}")
-    await connection.close()
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(f"create database {TEMPLATE}")
     await asyncio.to_thread(migrate, server.url_of(TEMPLATE))
-    connection = await asyncpg.connect(server.url_of(TEMPLATE))
-    await ensure_partitions(connection, datetime.now(UTC))
-    await connection.close()
+    database = await Database.connect(server.url_of(TEMPLATE))
+    async with database.connection() as pooled:
+        await ensure_partitions(pooled, datetime.now(UTC))
+    await database.close()
 
 
 if __name__ == "__main__":

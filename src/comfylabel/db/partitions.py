@@ -1,15 +1,18 @@
-"""The monthly partitions of `generations`. Their bounds are month starts as UUIDv7, so the primary key stays `(id)`.
+"""The monthly partitions of `generations`. Bounds are month starts as UUIDv7: the primary key stays `(id)`.
 
-`generations_default` catches a row of a month that has no partition: nothing is lost, but then PostgreSQL refuses to make that
-month. `repair_partitions` moves such strays where they belong.
+`generations_default` catches a row of a month that has no partition: nothing is lost, but then PostgreSQL
+refuses to make that month. `repair_partitions` moves such strays where they belong.
 """
 
 from datetime import UTC, datetime
 
 import asyncpg
+import structlog
 
 from comfylabel.db.ids import uuid7_floor, uuid7_time
 from comfylabel.db.pool import Connection
+
+_log = structlog.get_logger()
 
 # Two replicas that start together make the same months. The number only has to be ours.
 _LOCK = "select pg_advisory_xact_lock(1668246892)"
@@ -18,7 +21,11 @@ _PARTITION_EXISTS = "select to_regclass($1) is not null"
 
 
 async def ensure_partitions(connection: Connection, now: datetime, months_ahead: int = 2) -> list[str]:
-    """Make the month of `now` and the ones after it; the names of those that were missing and could be made."""
+    """Make the month of `now` and the ones after it; the names of those that were missing and could be made.
+
+    A month whose rows are in the default partition cannot be made: that takes `repair_partitions`, which
+    locks the table, and so is an admin's choice.
+    """
     made = []
     async with connection.transaction():
         await connection.execute(_LOCK)
@@ -30,7 +37,7 @@ async def ensure_partitions(connection: Connection, now: datetime, months_ahead:
                         await _create(connection, month)
                     made.append(_name(month))
                 except asyncpg.CheckViolationError:
-                    pass  # its rows are in the default partition: repair_partitions, which locks, is an admin's choice
+                    _log.warning("partition_needs_repair", partition=_name(month))
             month = _next(month)
     return made
 
@@ -46,11 +53,14 @@ async def count_strays(connection: Connection) -> int:
 # `min(uuid)` is younger than PostgreSQL 16.
 _FIRST_STRAY = "select id from generations_default order by id limit 1"
 
-# A row that annotations point at cannot leave the default partition and come back under its foreign keys, so they are
-# taken away and put back, checked, in the same transaction.
+# A row that annotations point at cannot leave the default partition and come back under its foreign keys,
+# so they are taken away and put back, checked, in the same transaction.
 _FOREIGN_KEYS = """
-select conrelid::regclass::text as child, quote_ident(conname) as name, pg_get_constraintdef(oid) as definition
-from pg_constraint where contype = 'f' and confrelid = 'generations'::regclass and conparentid = 0 order by 1, 2
+select conrelid::regclass::text as child, quote_ident(conname) as name,
+  pg_get_constraintdef(oid) as definition
+from pg_constraint
+where contype = 'f' and confrelid = 'generations'::regclass and conparentid = 0
+order by 1, 2
 """
 
 _TAKE_OUT = """
