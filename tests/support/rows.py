@@ -5,8 +5,8 @@
     ann = await add_user(connection, "ann")
     await annotate(connection, task.batches[0], ann, chosen=1, rejected=0)
 
-Everything follows from the numbers given: seed j of prompt i is 1000 * (i + 1) + j, its text is "prompt i", and
-every hash is that of the row's own id.
+Everything follows from the numbers given: seed j of prompt i is 1000 * (i + 1) + j, its text is "prompt i",
+and every hash is that of the row's own id.
 """
 
 from collections.abc import Collection, Sequence

@@ -42,6 +42,7 @@ _ICC = (0xE2, b"ICC_PROFILE\0", None)
 _ADOBE = (0xEE, b"Adobe", 12)
 # Inside a scan FF 00 is a data byte and FF D0..D7 a restart: anything else after FF is the next segment.
 _END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_SEARCHED_AT_ONCE = 1 << 22  # a search holds the GIL: 4 MB take some 10 ms
 
 
 class DamagedError(ValueError):
@@ -116,11 +117,18 @@ def _jpeg(data: memoryview) -> Iterator[bytes | memoryview]:
             yield bytes((0xFF, marker)) + (len(kept) + 2).to_bytes(2) + kept
         at = end
         if marker == _JPEG_SCAN:
-            scan_end = _END_OF_SCAN.search(data, at)
-            if scan_end is None:
-                raise DamagedError("the file ends within its image data")
-            yield data[at : scan_end.start()]
-            at = scan_end.start()
+            scan_end = _jpeg_scan_end(data, at)
+            yield data[at:scan_end]
+            at = scan_end
+
+
+def _jpeg_scan_end(data: memoryview, at: int) -> int:
+    while at < len(data) - 1:
+        found = _END_OF_SCAN.search(data, at, at + _SEARCHED_AT_ONCE)
+        if found:
+            return found.start()
+        at += _SEARCHED_AT_ONCE - 1  # FF may be the last byte searched
+    raise DamagedError("the file ends within its image data")
 
 
 def _jpeg_marker(data: memoryview, at: int) -> tuple[int, int]:
