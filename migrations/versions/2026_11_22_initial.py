@@ -75,7 +75,7 @@ create table idempotency_keys (
 WORKERS = """
 create table workers (
   id                  uuid primary key,
-  name                text not null unique check (length(name) between 1 and 200),
+  name                text not null check (length(name) between 1 and 200),
   base_url            text not null,
   api_key             text,  -- encrypted
   enabled             boolean not null default true,
@@ -92,6 +92,7 @@ create table workers (
   created_at          timestamptz not null default now(),
   updated_at          timestamptz not null default now()
 );
+create unique index workers_name on workers (name) where removed_at is null;
 """
 
 WORKFLOWS = """

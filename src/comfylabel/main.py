@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import orjson
 from fastapi import FastAPI
@@ -15,6 +15,7 @@ from comfylabel.accounts.secret_key import secret_key
 from comfylabel.accounts.service import AccountService
 from comfylabel.annotations.routes import router as annotations_router
 from comfylabel.annotations.service import AnnotationService
+from comfylabel.comfy.client import worker_session
 from comfylabel.db.pool import Database
 from comfylabel.http import error_handler
 from comfylabel.http.envelope import ErrorEnvelope
@@ -22,21 +23,24 @@ from comfylabel.settings import Settings
 from comfylabel.storage.routes import router as images_router
 from comfylabel.storage.signing import Signer
 from comfylabel.storage.store import ObjectStore
+from comfylabel.workers.encryption import Vault
+from comfylabel.workers.routes import router as workers_router
+from comfylabel.workers.service import WorkerService
 
 MAX_BODY_BYTES = 2**20  # of JSON; a route that takes files says its own limit
 
-ROUTERS = (accounts_router, ab_tests_router, annotations_router, images_router)
+ROUTERS = (accounts_router, workers_router, ab_tests_router, annotations_router, images_router)
 
 
 def create_app(settings: Settings, *, database_url: str) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = await Database.connect(database_url)
-        try:
+        async with AsyncExitStack() as open_things:
+            database = await Database.connect(database_url)
+            open_things.push_async_callback(database.close)
+            app.state.worker_session = await open_things.enter_async_context(worker_session())
             compose(app, settings, database)
             yield
-        finally:
-            await database.close()
 
     app = FastAPI(
         title="ComfyUI Data Label",
@@ -67,6 +71,9 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.accounts = AccountService(database, origin=settings.origin, auth_on=settings.auth == "on")
     state.store = ObjectStore.open(settings.object_store_url)
     state.signer = Signer(secret, settings.cdn_url or settings.origin)
+    state.workers = WorkerService(
+        database, Vault(secret), own_port=settings.port, max_image_bytes=settings.max_image_bytes
+    )
     state.ab_tests = AbTestService(database)
     state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url)
 

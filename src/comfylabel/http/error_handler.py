@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
+import asyncpg
 import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from comfylabel.db.pool import AWAY
-from comfylabel.errors import ComfyLabelError, TooManyRequests, Unavailable
+from comfylabel.errors import ComfyLabelError, Conflict, TooManyRequests, Unavailable
 from comfylabel.http.envelope import failed
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ComfyLabelError, answer_known)
     app.add_exception_handler(RequestValidationError, answer_invalid)
     app.add_exception_handler(HTTPException, answer_http)
+    app.add_exception_handler(asyncpg.UniqueViolationError, answer_race)
     for away in AWAY:
         app.add_exception_handler(away, answer_away)
     app.add_exception_handler(Exception, answer_unexpected)
@@ -76,6 +78,11 @@ async def answer_http(request: Request, error: Exception) -> Response:
     }.get(error.status_code, f"{str(error.detail).rstrip('.')}.")
     code = _CODES.get(error.status_code, "internal" if error.status_code >= _INTERNAL else "bad_request")
     return failed(message, code, error.status_code, headers=error.headers)
+
+
+async def answer_race(request: Request, _error: Exception) -> Response:
+    """Each service looks before it writes; only two requests in the same moment come this far."""
+    return await answer_known(request, Conflict("Another request has just taken that; load again."))
 
 
 async def answer_away(request: Request, error: Exception) -> Response:

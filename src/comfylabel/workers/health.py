@@ -1,0 +1,75 @@
+"""Is a worker well? HEALTHY after one check that passes; UNHEALTHY after two that fail.
+
+At once when somebody asked for the check, or when a submission found the worker dead.
+"""
+
+import asyncio
+from typing import Protocol
+from uuid import UUID
+
+import aiohttp
+import structlog
+
+from comfylabel.comfy.client import ComfyClient
+from comfylabel.comfy.errors import WorkerError
+from comfylabel.db.pool import Connection, Database
+from comfylabel.workers import repository
+from comfylabel.workers.encryption import ApiKeyUnreadable
+from comfylabel.workers.schemas import Probe, Worker
+
+log = structlog.get_logger(__name__)
+
+FAILURES_ALLOWED = 1  # one lost packet or one busy moment is no reason to move the work elsewhere
+
+
+class Clients(Protocol):
+    """Of `WorkerService`, what a check needs: the client that knows the worker's address and key."""
+
+    def client(self, worker: Worker, session: aiohttp.ClientSession) -> ComfyClient: ...
+
+
+async def check_all(database: Database, clients: Clients, session: aiohttp.ClientSession) -> list[Worker]:
+    """One round over the enabled workers, all at once: a dead one holds back no other."""
+    async with database.connection() as connection:
+        workers = await repository.list_enabled(connection)
+    return list(await asyncio.gather(*(check(database, clients, worker, session) for worker in workers)))
+
+
+async def check(
+    database: Database,
+    clients: Clients,
+    worker: Worker,
+    session: aiohttp.ClientSession,
+    explicit: bool = False,
+) -> Worker:
+    """Probe, write down what came out, and answer the worker as it stands now."""
+    return await note(database, worker, await probe(clients, worker, session), explicit=explicit)
+
+
+async def probe(clients: Clients, worker: Worker, session: aiohttp.ClientSession) -> Probe:
+    """GET /system_stats and /queue, together. Changes nothing and raises nothing: a failure is an answer."""
+    try:
+        client = clients.client(worker, session)
+        stats, queue = await asyncio.gather(client.system_stats(), client.queue())
+    except (WorkerError, ApiKeyUnreadable) as error:
+        return Probe(failure=error.message)
+    return Probe(len(queue.running), len(queue.pending), stats.version)
+
+
+async def note(database: Database, worker: Worker, result: Probe, *, explicit: bool) -> Worker:
+    """A worker that was removed or moved while it was being probed is answered as it was."""
+    allowed = 0 if explicit else FAILURES_ALLOWED
+    async with database.transaction() as connection:
+        noted = await repository.note_probe(connection, worker, result, failures_allowed=allowed)
+    if noted is None:
+        return worker
+    if noted.status != worker.status:
+        write = log.info if noted.status == "HEALTHY" else log.warning
+        write("worker_status_changed", worker=noted.name, status=noted.status, reason=noted.reason)
+    return noted
+
+
+async def mark_dead(connection: Connection, worker_id: UUID, reason: str) -> None:
+    """A submission found it dead: nobody else has to find out by trying."""
+    await repository.mark_dead(connection, worker_id, reason)
+    log.warning("worker_status_changed", worker_id=str(worker_id), status="UNHEALTHY", reason=reason)

@@ -1,0 +1,165 @@
+"""The registry of workers: who is in it, at which address, with which key."""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import psutil
+
+from comfylabel.accounts.repository import audit
+from comfylabel.accounts.schemas import Principal
+from comfylabel.comfy.client import MAX_IMAGE_BYTES, ComfyClient
+from comfylabel.db.pool import Database
+from comfylabel.errors import Conflict, InvalidField, NotFound
+from comfylabel.workers import health, repository
+from comfylabel.workers.base_url import check_addresses, host_and_port, normal_base_url
+from comfylabel.workers.encryption import Vault
+from comfylabel.workers.schemas import NewWorker, Probe, Worker, WorkerChange
+
+
+class WorkerService:
+    """`own_port`: where this server itself listens; a worker there would be ourselves."""
+
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        *,
+        own_port: int | None = None,
+        max_image_bytes: int = MAX_IMAGE_BYTES,
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._own_port = own_port
+        self._max_image_bytes = max_image_bytes
+
+    def client(self, worker: Worker, session: aiohttp.ClientSession) -> ComfyClient:
+        """The only place where a worker's key is decrypted."""
+        return ComfyClient(
+            session,
+            worker.base_url,
+            api_key=self._vault.decrypt(worker.api_key) if worker.api_key else None,
+            max_image_bytes=self._max_image_bytes,
+        )
+
+    async def list_all(self) -> list[Worker]:
+        async with self._database.connection() as connection:
+            return await repository.list_all(connection)
+
+    async def create(self, by: Principal, body: NewWorker, session: aiohttp.ClientSession) -> Worker:
+        """Answers once the worker has been probed: the list is right from the first look at it."""
+        base_url = await self._checked_base_url(body.base_url)
+        async with self._database.transaction() as connection:
+            worker = await repository.insert(
+                connection,
+                name=body.name,
+                base_url=base_url,
+                api_key=self._vault.encrypt(body.api_key) if body.api_key else None,
+                priority=body.priority,
+                max_concurrent_jobs=body.max_concurrent_jobs,
+                tags=_distinct(body.tags),
+            )
+            if worker is None:
+                raise _name_taken(body.name)
+            await audit(connection, by.user_id, "worker_added", worker.name, {"base_url": base_url})
+        return await health.check(self._database, self, worker, session, explicit=True)
+
+    async def change(
+        self, by: Principal, worker_id: UUID, body: WorkerChange, session: aiohttp.ClientSession
+    ) -> Worker:
+        changes = self._changes(body)
+        if "base_url" in changes:
+            changes["base_url"] = await self._checked_base_url(changes["base_url"])
+        async with self._database.transaction() as connection:
+            before = _present(await repository.lock(connection, worker_id), worker_id)
+            if "name" in changes and await repository.name_is_taken(connection, changes["name"], worker_id):
+                raise _name_taken(changes["name"])
+            worker = await repository.update(connection, replace(before, **changes))
+            moved = worker.base_url != before.base_url
+            if moved:
+                worker = await repository.forget_checks(connection, worker_id)
+            await audit(connection, by.user_id, "worker_changed", worker.name, _told(changes))
+        came_back = worker.enabled and not before.enabled
+        if moved or came_back or "api_key" in changes:
+            return await health.check(self._database, self, worker, session, explicit=True)
+        return worker
+
+    async def remove(self, by: Principal, worker_id: UUID) -> None:
+        """It gets nothing more; its row stays, because images point at it."""
+        async with self._database.transaction() as connection:
+            name = await repository.remove(connection, worker_id)
+            if name is None:
+                raise _unknown(worker_id)
+            await audit(connection, by.user_id, "worker_removed", name)
+
+    async def test(self, worker_id: UUID, session: aiohttp.ClientSession) -> Probe:
+        async with self._database.connection() as connection:
+            worker = _present(await repository.get(connection, worker_id), worker_id)
+        result = await health.probe(self, worker, session)
+        await health.note(self._database, worker, result, explicit=True)
+        return result
+
+    def _changes(self, body: WorkerChange) -> dict[str, Any]:
+        """What was sent, as the row holds it. Only `api_key` may be null: that forgets it."""
+        changes = body.model_dump(exclude_unset=True)
+        for name, value in changes.items():
+            if value is None and name != "api_key":
+                raise InvalidField(name, "must not be null; leave it out to keep it")
+        if changes.get("api_key") is not None:
+            changes["api_key"] = self._vault.encrypt(changes["api_key"])
+        if "tags" in changes:
+            changes["tags"] = _distinct(changes["tags"])
+        return changes
+
+    async def _checked_base_url(self, text: str) -> str:
+        base_url = normal_base_url(text)
+        host, port = host_and_port(base_url)
+        check_addresses(
+            base_url, await _resolve(host, port), own_port=self._own_port, own_addresses=_own_addresses()
+        )
+        return base_url
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    """Every address; none for a name that nobody knows yet: the probe will say so, and it may come."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []
+    return [str(address[4][0]) for address in found]
+
+
+def _own_addresses() -> list[str]:
+    return [
+        address.address
+        for addresses in psutil.net_if_addrs().values()
+        for address in addresses
+        if address.family in (socket.AF_INET, socket.AF_INET6)
+    ]
+
+
+def _distinct(tags: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tags))
+
+
+def _told(changes: dict[str, Any]) -> dict[str, Any]:
+    """For the audit: that a key changed, never the key."""
+    return {name: "changed" if name == "api_key" else value for name, value in changes.items()}
+
+
+def _present(worker: Worker | None, worker_id: UUID) -> Worker:
+    if worker is None or worker.removed_at is not None:
+        raise _unknown(worker_id)
+    return worker
+
+
+def _unknown(worker_id: UUID) -> NotFound:
+    return NotFound(f"There is no worker {worker_id}.")
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict(f"There is already a worker named {name}.", code="name_taken")
