@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
@@ -56,11 +57,20 @@ class Database:
 
 
 async def set_codecs(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Make `json` and `jsonb` columns Python values both ways."""
-    for name in ("json", "jsonb"):
+    """Make `json` and `jsonb` columns Python values both ways; in binary form, which COPY asks for too."""
+    for name, version in (("json", b""), ("jsonb", b"\x01")):
         await connection.set_type_codec(
             name,
             schema="pg_catalog",
-            encoder=lambda value: orjson.dumps(value).decode(),
-            decoder=orjson.loads,
+            encoder=partial(_encode_json, version),
+            decoder=partial(_decode_json, len(version)),
+            format="binary",
         )
+
+
+def _encode_json(version: bytes, value: Any) -> bytes:
+    return version + orjson.dumps(value)
+
+
+def _decode_json(version_length: int, data: bytes) -> Any:
+    return orjson.loads(memoryview(data)[version_length:])
