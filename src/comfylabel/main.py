@@ -23,7 +23,6 @@ from comfylabel.settings import Settings
 from comfylabel.storage.routes import router as images_router
 from comfylabel.storage.signing import Signer
 from comfylabel.storage.store import ObjectStore
-from comfylabel.workers.encryption import Vault
 from comfylabel.workers.routes import router as workers_router
 from comfylabel.workers.service import WorkerService
 
@@ -72,7 +71,7 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.store = ObjectStore.open(settings.object_store_url)
     state.signer = Signer(secret, settings.cdn_url or settings.origin)
     state.workers = WorkerService(
-        database, Vault(secret), own_port=settings.port, max_image_bytes=settings.max_image_bytes
+        database, secret=secret, own_port=settings.port, max_image_bytes=settings.max_image_bytes
     )
     state.ab_tests = AbTestService(database)
     state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url)

@@ -22,18 +22,18 @@ from comfylabel.workers.schemas import NewWorker, Probe, Worker, WorkerChange
 
 
 class WorkerService:
-    """`own_port`: where this server itself listens; a worker there would be ourselves."""
+    """`secret`: the installation's, for the keys; `own_port`: where this server itself listens; a worker there would be ourselves."""
 
     def __init__(
         self,
         database: Database,
-        vault: Vault,
         *,
+        secret: bytes,
         own_port: int | None = None,
         max_image_bytes: int = MAX_IMAGE_BYTES,
     ) -> None:
         self._database = database
-        self._vault = vault
+        self._vault = Vault(secret)
         self._own_port = own_port
         self._max_image_bytes = max_image_bytes
 
