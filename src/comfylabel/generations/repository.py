@@ -12,9 +12,11 @@ SMALLEST_WINDOW = 4
 
 _WINDOW = """
 select t.priority,
-       $2 * coalesce((select sum(max_concurrent_jobs) from workers where enabled and removed_at is null), 0) as window_size,
+       $2 * coalesce((select sum(max_concurrent_jobs) from workers
+                      where enabled and removed_at is null), 0) as window_size,
        (select count(*) from pgqueuer
-        where entrypoint = 'generate' and status in ('queued', 'picked') and starts_with(dedupe_key, $1::text || ':')) as taken
+        where entrypoint = 'generate' and status in ('queued', 'picked')
+        and starts_with(dedupe_key, $1::text || ':')) as taken
 from tasks t where t.id = $1 and t.state = 'RUNNING' and t.paused_at is null
 """
 

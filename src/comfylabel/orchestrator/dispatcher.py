@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -79,10 +80,8 @@ class Dispatcher:
 
     async def run(self) -> None:
         while True:
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
-            except TimeoutError:
-                pass
             self._wake.clear()
             idle = [request for request in self._waiting if not request.is_trying]
             if idle:

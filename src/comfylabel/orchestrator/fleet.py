@@ -30,17 +30,12 @@ class _Line:
 class Fleet:
     """`on_idle(worker_id)` is called when a worker's websocket says that something ended there."""
 
-    def __init__(
-        self,
-        database: Database,
-        service: WorkerService,
-        session: aiohttp.ClientSession,
-        on_idle: Callable[[UUID], None],
-    ) -> None:
+    on_idle: Callable[[UUID], None] = staticmethod(lambda _: None)
+
+    def __init__(self, database: Database, service: WorkerService, session: aiohttp.ClientSession) -> None:
         self._database = database
         self._service = service
         self._session = session
-        self._on_idle = on_idle
         self._lines: dict[UUID, _Line] = {}
         self._closing: list[WorkerListener] = []
 
@@ -51,7 +46,7 @@ class Fleet:
         """Also of a worker that is disabled or removed meanwhile: what it holds of ours is still followed."""
         if worker_id not in self._lines:
             async with self._database.connection() as connection:
-                worker = await workers_repository.get(connection, worker_id, with_removed=True)
+                worker = await workers_repository.get(connection, worker_id)
             assert worker is not None, "submissions keep their worker"
             return self.client(worker)
         return self._lines[worker_id].client
@@ -78,6 +73,6 @@ class Fleet:
         if line is not None:
             self._closing.append(line.listener)
         client = self._service.client(worker, self._session)
-        listener = WorkerListener(client, lambda: self._on_idle(worker.id))
+        listener = WorkerListener(client, lambda: self.on_idle(worker.id))
         line = self._lines[worker.id] = _Line(address, client, listener)
         return line

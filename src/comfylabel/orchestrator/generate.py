@@ -127,15 +127,14 @@ class Generator:
         self, chunk: Chunk, submission: Submission, recipe: Recipe, missing: MissingImage, output: OutputImage
     ) -> None:
         stored = await self._store(chunk, submission, missing, output)
-        await reached("after_put")
         async with self.database.transaction() as connection:
             is_ours = await repository.image_done(
                 connection,
                 missing.generation_id,
                 submission.id,
-                chunk.batch_id,
-                _columns(stored),
-                {**recipe.metadata, "resolution": f"{stored.width}x{stored.height}"},
+                batch_id=chunk.batch_id,
+                image=columns(stored),
+                metadata={**recipe.metadata, "resolution": f"{stored.width}x{stored.height}"},
             )
         if not is_ours:
             raise Superseded
@@ -150,7 +149,7 @@ class Generator:
             try:
                 return await self.ingester.ingest(client, output, partial(image_key, chunk.task_id, day))
             except StoreUnavailable as error:
-                log.error("store_unavailable", reason=error.message)
+                log.warning("store_unavailable", reason=error.message)
                 await asyncio.sleep(_PAUSE_STORE)
             except (BrokenImage, WorkerError):
                 fetches += 1
@@ -165,8 +164,7 @@ class Generator:
             await repository.end_submission(connection, submission.id, SubmissionState.INGESTED)
 
     async def _note_failure(self, chunk: Chunk, failed: SubmissionFailed) -> None:
-        failure, submission = failed.failure, failed.submission
-        assert submission is not None, "a failure belongs to a submission"
+        failure, submission = failed.failure, failed.ended
         log.info("submission_failed", submission=str(submission.id), kind=failure.kind, reason=failure.message)
         decision = decide(failure, retries_used=chunk.retries_used, losses=chunk.losses)
         state = SubmissionState.LOST if failure.is_loss else SubmissionState.FAILED
@@ -192,16 +190,17 @@ class Generator:
                     await repository.fail_pending(connection, chunk.batch_id, chunk.number, failure.message)
 
     async def _hand_on(self, task_id: UUID) -> None:
-        """This job ends: the task gets its next one, or is finished."""
+        """The job ends: its task gets the next one, or is finished."""
         while True:
             try:
                 async with self.database.transaction() as connection:
                     await top_up(connection, task_id, ending=1)
                 async with self.database.transaction() as connection:
                     await finish_task_if_complete(connection, task_id)
-                return
             except AWAY:
                 await asyncio.sleep(_PAUSE_AWAY)
+            else:
+                return
 
 
 def kept_images(entry: HistoryEntry, bindings: Bindings) -> list[OutputImage]:
@@ -210,7 +209,8 @@ def kept_images(entry: HistoryEntry, bindings: Bindings) -> list[OutputImage]:
     return list(dict.fromkeys(images))
 
 
-def _columns(image: StoredImage) -> Sequence[object]:
+def columns(image: StoredImage) -> Sequence[object]:
+    """As `repository.image_done` takes them."""
     return (
         image.key,
         image.thumbnail_key,

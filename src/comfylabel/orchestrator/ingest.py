@@ -45,9 +45,7 @@ class Ingester:
         self._max_image_bytes = max_image_bytes
         self._places = asyncio.Semaphore(concurrency)
 
-    async def ingest(
-        self, client: ComfyClient, image: OutputImage, key_for: Callable[[str, str], str]
-    ) -> StoredImage:
+    async def ingest(self, client: ComfyClient, image: OutputImage, key_for: Callable[[str, str], str]) -> StoredImage:
         """`key_for(sha256, extension)` names it. Raises BrokenImage, StoreUnavailable or a WorkerError."""
         async with self._places:
             rendered, sha256 = await self._fetch(client, image)

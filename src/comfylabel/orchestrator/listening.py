@@ -31,11 +31,11 @@ class WorkerListener:
         with suppress(asyncio.CancelledError):
             await self._task
 
-    async def wait(self, submission_id: str, timeout: float) -> None:
-        """Return when the worker says that this submission has ended, or after `timeout` seconds."""
+    async def wait(self, submission_id: str, seconds: float) -> None:
+        """Return when the worker says that this submission has ended, or after so many seconds."""
         event = self._ended[submission_id]
         with suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), timeout)
+            await asyncio.wait_for(event.wait(), seconds)
         # The history is written after `execution_success`: the next look may still be too early, the one after not.
         event.clear()
 
@@ -54,8 +54,8 @@ class WorkerListener:
             self.client_id = str(uuid.uuid4())
 
     def _heard(self, kind: str, submission_id: str | None) -> None:
-        is_end = kind in _ENDINGS or kind == "idle" or (kind == "executing" and submission_id is not None)
-        if submission_id in self._ended and is_end:
+        is_end = kind in _ENDINGS or kind == "executing"  # the last `executing` names no node: it is over
+        if submission_id is not None and submission_id in self._ended and is_end:
             self._ended[submission_id].set()
         if kind in _ENDINGS or kind == "status":
             self._on_idle()

@@ -38,7 +38,10 @@ class Recipes:
                 bindings=Bindings.from_json(snapshot["bindings"]),
                 width=overrides.get("width"),
                 height=overrides.get("height"),
-                metadata={"workflow_version": snapshot["workflow"]["version"], "model": snapshot["workflow"]["model"]},
+                metadata={
+                    "workflow_version": snapshot["workflow"]["version"],
+                    "model": snapshot["workflow"]["model"],
+                },
             )
             while len(self._recipes) > _KEPT:
                 self._recipes.popitem(last=False)

@@ -91,7 +91,8 @@ where id = $1 and enabled and status = 'HEALTHY' and removed_at is null for no k
 """
 _HELD = f"select id from submissions where worker_id = $1 and {_HOLDING}"
 _RESERVE = """
-insert into submissions (id, worker_id, task_id, prompt_id, pilot_id, chunk, attempt, state, seed_value, batch_size, graph_digest)
+insert into submissions (id, worker_id, task_id, prompt_id, pilot_id, chunk, attempt, state, seed_value, batch_size,
+  graph_digest)
 values ($1, $2, $3, $4, $5, $6, $7, 'reserved', $8, $9, $10) returning created_at
 """
 _DROP_RESERVATION = "delete from submissions where id = $1 and state = 'reserved'"
@@ -107,7 +108,13 @@ class Reservation:
 
 
 async def reserve(
-    connection: Connection, worker_id: UUID, submission_id: UUID, plan: Plan, *, attempt: int, graph_digest: str
+    connection: Connection,
+    worker_id: UUID,
+    submission_id: UUID,
+    plan: Plan,
+    *,
+    attempt: int,
+    graph_digest: str,
 ) -> Reservation | None:
     """Take a slot of the worker, or None when it has none left or may not be used any more."""
     limit = await connection.fetchval(_LOCK_WORKER, worker_id)
@@ -154,7 +161,9 @@ async def mark_sent(
     return sent_at
 
 
-_SENT_AGAIN = "update submissions set sent_at = now() where id = $1 and state = 'sent' and sent_at = $2 returning sent_at"
+_SENT_AGAIN = (
+    "update submissions set sent_at = now() where id = $1 and state = 'sent' and sent_at = $2 returning sent_at"
+)
 
 
 async def mark_sent_again(connection: Connection, submission: Submission) -> datetime | None:
@@ -169,7 +178,10 @@ _ONE_LESS = "update workers set current_queue_len = greatest(current_queue_len -
 
 
 async def mark_accepted(connection: Connection, submission_id: UUID) -> bool:
-    return _count(await connection.execute(_ACCEPTED, submission_id, sources(SUBMISSION_MOVES, SubmissionState.ACCEPTED))) == 1
+    return (
+        _count(await connection.execute(_ACCEPTED, submission_id, sources(SUBMISSION_MOVES, SubmissionState.ACCEPTED)))
+        == 1
+    )
 
 
 async def mark_generated(connection: Connection, submission: Submission) -> bool:
@@ -193,7 +205,13 @@ returning done + failed = total as is_complete
 
 
 async def image_done(
-    connection: Connection, generation_id: UUID, submission_id: UUID, batch_id: UUID, image: Sequence[object], metadata: dict[str, object]
+    connection: Connection,
+    generation_id: UUID,
+    submission_id: UUID,
+    *,
+    batch_id: UUID,
+    image: Sequence[object],
+    metadata: dict[str, object],
 ) -> bool:
     """`image`: key, thumbnail key, preview key, sha256, bytes, width, height. False: this submission was superseded."""
     tag = await connection.execute(
@@ -217,7 +235,8 @@ where id = $1 and ready_at is null and done + failed = total and (failed = 0 or 
 """
 _CANDIDATES = """
 update generations g set candidate_index = o.number from (
-  select id, row_number() over (order by position) - 1 as number from generations where batch_id = $1 and state = 'done') o
+  select id, row_number() over (order by position) - 1 as number from generations
+  where batch_id = $1 and state = 'done') o
 where g.id = o.id
 """
 
@@ -234,12 +253,13 @@ async def make_ready(connection: Connection, batch_id: UUID) -> None:
 _END = "update submissions set state = $2, error = $3, ended_at = now() where id = $1 and state = any($4)"
 _GIVE_BACK = """
 update generations set state = $2, retries_used = retries_used + $3, updated_at = now(),
-       submission_id = case when $2 = 'failed' then submission_id end, worker_id = case when $2 = 'failed' then worker_id end
+       submission_id = case when $2 = 'failed' then submission_id end,
+       worker_id = case when $2 = 'failed' then worker_id end
 where batch_id = $4 and chunk = $5 and submission_id = $1 and state = 'running'
 """
 _COUNT_END = """
 update batches set running = running - $2, failed = failed + case when $3 then $2 else 0 end,
-       retries_used = retries_used + $4, losses = losses + $5, reason = $6
+       retries_used = retries_used + $4, losses = losses + $5, reason = coalesce($6, reason)
 where id = $1 returning done + failed = total as is_complete
 """
 _INELIGIBLE = """
@@ -256,7 +276,15 @@ async def end_submission(
 
 
 async def give_back(
-    connection: Connection, submission_id: UUID, *, batch_id: UUID, chunk: int, give_up: bool, retry: bool, loss: bool, reason: str
+    connection: Connection,
+    submission_id: UUID,
+    *,
+    batch_id: UUID,
+    chunk: int,
+    give_up: bool,
+    retry: bool,
+    loss: bool,
+    reason: str | None,
 ) -> int:
     """What this submission did not bring is pending again, or failed for good; returns how many images that are."""
     state = GenerationState.FAILED if give_up else GenerationState.PENDING

@@ -82,3 +82,9 @@ class SubmissionFailed(Exception):
         super().__init__(failure.message)
         self.failure = failure
         self.submission: Submission | None = None
+
+    @property
+    def ended(self) -> Submission:
+        """The submission that failed, once it has left `SubmissionLife`."""
+        assert self.submission is not None
+        return self.submission

@@ -59,7 +59,7 @@ class Patience:
 
 
 class SubmissionLife:
-    """Carries one plan through one submission; what it did is in the rows before each step, so any step may be the last."""
+    """Carries one plan through one submission. What it did is in the rows before the next step: any may be the last."""
 
     def __init__(self, database: Database, fleet: Fleet, dispatcher: Dispatcher, patience: Patience) -> None:
         self._database = database
@@ -104,7 +104,11 @@ class SubmissionLife:
         submission = admission.submission
         async with self._database.transaction() as connection:
             sent_at = await repository.mark_sent(
-                connection, submission, batch_id=batch_id, chunk=plan.chunk, queue_length=admission.queue_length
+                connection,
+                submission,
+                batch_id=batch_id,
+                chunk=plan.chunk,
+                queue_length=admission.queue_length,
             )
         if sent_at is None:
             raise Superseded
@@ -191,7 +195,9 @@ class SubmissionLife:
             except WorkerError as error:
                 silence.goes_on(error)
             if absences >= _ABSENCES:
-                raise SubmissionFailed(Failure(FailureKind.WORKER_LOST, "The worker has forgotten it.", was_running=True))
+                raise SubmissionFailed(
+                    Failure(FailureKind.WORKER_LOST, "The worker has forgotten it.", was_running=True)
+                )
             await self._keep_deadline(client, submission)
             await listener.wait(identity, self._patience.settle if absences else _LOOKS[min(looks, len(_LOOKS) - 1)])
             looks += 1

@@ -5,21 +5,19 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from comfylabel.db.pool import Connection
-from comfylabel.workers.repository import from_record
+from comfylabel.workers.repository import list_enabled
 from comfylabel.workers.schemas import Worker
 
-_LOADS = """
-select w.*, coalesce(s.held, 0) as held from workers w
-left join (select worker_id, count(*) as held from submissions
-           where state in ('reserved', 'sent', 'accepted') group by worker_id) s on s.worker_id = w.id
-where w.enabled and w.removed_at is null
+_HELD = """
+select worker_id, count(*) as held from submissions where state in ('reserved', 'sent', 'accepted') group by worker_id
 """
 
 # A refusal is believed for five minutes: somebody may put the missing model there, and asking costs one round trip.
 _REFUSALS = "select worker_id, workflow_id from ineligible_workers where created_at > now() - interval '5 minutes'"
 _REFUSING = """
 select count(*) filter (where i.worker_id is null) as able from workers w
-left join ineligible_workers i on i.worker_id = w.id and i.workflow_id = $1 and i.created_at > now() - interval '5 minutes'
+left join ineligible_workers i
+  on i.worker_id = w.id and i.workflow_id = $1 and i.created_at > now() - interval '5 minutes'
 where w.enabled and w.removed_at is null
 """
 
@@ -33,7 +31,9 @@ class Load:
 
 
 async def loads(connection: Connection) -> list[Load]:
-    return [Load(from_record(row), row["held"]) for row in await connection.fetch(_LOADS)]
+    """Of every enabled worker."""
+    held = {row["worker_id"]: row["held"] for row in await connection.fetch(_HELD)}
+    return [Load(worker, held.get(worker.id, 0)) for worker in await list_enabled(connection)]
 
 
 async def refusals(connection: Connection) -> dict[UUID, frozenset[UUID]]:

@@ -1,0 +1,90 @@
+"""What nobody waits for: health, the sweep that puts lost jobs back, partitions, and tidying workers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import aiohttp
+import structlog
+
+from comfylabel.comfy.errors import WorkerError
+from comfylabel.db.jobs import enqueue, generate_job, pilot_job
+from comfylabel.db.partitions import count_strays, ensure_partitions
+from comfylabel.db.pool import AWAY, Database
+from comfylabel.generations.repository import top_up
+from comfylabel.orchestrator import upkeep_repository, workers_repository
+from comfylabel.orchestrator.dispatcher import Dispatcher
+from comfylabel.orchestrator.fleet import Fleet
+from comfylabel.orchestrator.submission_life import withdraw_from_worker
+from comfylabel.tasks.repository import finish_task_if_complete
+from comfylabel.workers import health
+from comfylabel.workers.selection import is_selectable
+from comfylabel.workers.service import WorkerService
+
+log = structlog.get_logger()
+
+SWEEP_SECONDS = 30.0
+PARTITIONS_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    database: Database
+    fleet: Fleet
+    service: WorkerService
+    session: aiohttp.ClientSession
+    dispatcher: Dispatcher
+
+    async def check_health(self) -> None:
+        """Every enabled worker, side by side; a slow one holds nobody back."""
+        await health.check_all(self.database, self.service, self.session)
+        self.dispatcher.wake()
+
+    async def sweep(self) -> None:
+        """Rows without a job get one, finished tasks end, and what no process follows any more is taken up."""
+        async with self.database.transaction() as connection:
+            await upkeep_repository.drop_stale_reservations(connection)
+            orphans = await upkeep_repository.open_submissions_without_job(connection)
+            await enqueue(connection, [generate_job(*orphan) for orphan in orphans])
+            pilots = await upkeep_repository.running_pilots(connection)
+            await enqueue(connection, [pilot_job(pilot) for pilot in pilots])
+            running = await upkeep_repository.running_tasks(connection)
+        for task_id in running:
+            async with self.database.transaction() as connection:
+                await top_up(connection, task_id)
+            async with self.database.transaction() as connection:
+                await finish_task_if_complete(connection, task_id)
+
+    async def tidy_workers(self) -> None:
+        """A worker that comes back may hold submissions that were given up: they would run for nobody."""
+        async with self.database.connection() as connection:
+            loads = await workers_repository.loads(connection)
+        now = datetime.now(UTC)
+        for worker in (load.worker for load in loads if is_selectable(load.worker, now)):
+            client = self.fleet.client(worker)
+            try:
+                held = (await client.queue()).ids
+            except WorkerError:
+                continue
+            async with self.database.connection() as connection:
+                superseded = await upkeep_repository.ended_without_images(connection, worker.id, held)
+            for identity in superseded:
+                await withdraw_from_worker(client, identity)
+
+    async def make_partitions(self) -> None:
+        async with self.database.transaction() as connection:
+            await ensure_partitions(connection, datetime.now(UTC))
+            strays = await count_strays(connection)
+        if strays:
+            log.error("stray_generations", rows=strays, cure="comfylabel partitions repair")
+
+
+async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+    """Run `step` now and then again and again; an absent database or worker only delays it."""
+    while True:
+        try:
+            await step()
+        except AWAY as error:
+            log.warning("maintenance_delayed", step=step.__name__, reason=str(error))
+        await asyncio.sleep(seconds)

@@ -1,0 +1,269 @@
+"""Runs a pilot on one worker, ahead of mass work: does the heaviest prompt fit, does the batch fit, ten samples.
+
+The rules (which rung comes next, which samples) are tasks/pilot.py; this file sends, listens and writes down.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from comfylabel.comfy.errors import WorkerError
+from comfylabel.comfy.schemas import HistoryEntry
+from comfylabel.db.pool import Database
+from comfylabel.errors import ComfyLabelError, PilotOutOfMemory
+from comfylabel.generations.states import SubmissionState
+from comfylabel.orchestrator import pilot_repository, pilot_subject, repository
+from comfylabel.orchestrator.cancelling import Canceller
+from comfylabel.orchestrator.fleet import Fleet
+from comfylabel.orchestrator.generate import FETCHES, columns, kept_images
+from comfylabel.orchestrator.ingest import BrokenImage, Ingester
+from comfylabel.orchestrator.pilot_subject import Subject
+from comfylabel.orchestrator.retry_policy import Failure, FailureKind
+from comfylabel.orchestrator.schemas import Plan, Submission, SubmissionFailed
+from comfylabel.orchestrator.submission_life import SubmissionLife, Superseded
+from comfylabel.storage.keys import pilot_key
+from comfylabel.tasks import pilot as rules
+from comfylabel.tasks import repository as tasks_repository
+from comfylabel.tasks.pilot import Attempt, Phase, Rung, Sample
+
+log = structlog.get_logger()
+
+# A submission lost with its worker is sent again this often before the pilot says so.
+LOSSES = 3
+_PAUSE_AWAY = 1.0
+
+
+class PilotFailed(ComfyLabelError):
+    """The pilot could not be run to its end."""
+
+    status = 422
+    code = "pilot_failed"
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What this pilot has found out so far."""
+
+    worker_id: UUID | None = None
+    submissions: int = 0
+    retries_used: int = 0
+    ladder: list[Attempt] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ladder": [attempt.to_json() for attempt in self.ladder],
+            "retries_used": self.retries_used,
+            "worker_id": str(self.worker_id) if self.worker_id else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PilotRunner:
+    database: Database
+    life: SubmissionLife
+    fleet: Fleet
+    ingester: Ingester
+    canceller: Canceller
+
+    async def run(self, pilot_id: UUID) -> None:
+        """Run it and write down how it ended. A pilot whose process died is run anew from its beginning."""
+        await self.canceller.cancel_pilot(pilot_id)
+        async with self.database.transaction() as connection:
+            subject = await pilot_subject.load(connection, pilot_id)
+            if subject is None:
+                return
+            await pilot_repository.forget_images(connection, pilot_id, subject.task_id)
+        progress = _Progress()
+        try:
+            await self._run(subject, progress)
+        except Superseded:
+            log.info("pilot_cancelled", pilot=str(pilot_id))
+            await self.canceller.cancel_pilot(pilot_id)
+        except ComfyLabelError as error:
+            await self._fail(subject, progress, error)
+
+    async def _run(self, subject: Subject, progress: _Progress) -> None:
+        plan = subject.plan
+        heaviest = plan.samples[0]
+        rung, first = await self._descend(subject, progress, plan.first_rung, "resolution", heaviest)
+        if plan.is_native:
+            planned = replace(rung, batch_size=plan.planned_batch_size)
+            rung, _ = await self._descend(subject, progress, planned, "batch", heaviest)
+        single = replace(rung, batch_size=1)
+        await self._keep(subject, progress, heaviest, *first)
+        for sample in plan.samples[1:]:
+            made = await self._make(subject, progress, sample, single)
+            await self._keep(subject, progress, sample, *made)
+        await self._finish(subject, progress, rung)
+
+    async def _descend(
+        self, subject: Subject, progress: _Progress, rung: Rung, phase: Phase, sample: Sample
+    ) -> tuple[Rung, tuple[Submission, HistoryEntry]]:
+        """Try smaller sizes until one fits; at most MAX_RETRIES in both phases together."""
+        while True:
+            try:
+                made = await self._make(subject, progress, sample, rung)
+            except SubmissionFailed as failed:
+                if failed.failure.kind is not FailureKind.OUT_OF_MEMORY:
+                    raise PilotFailed(_in_words(failed.failure), data=progress.to_json()) from failed
+                progress.ladder.append(Attempt(rung, "out_of_memory"))
+                rung = await self._lower(subject, progress, rung, phase)
+            else:
+                progress.ladder.append(Attempt(rung, "ok"))
+                return rung, made
+
+    async def _lower(self, subject: Subject, progress: _Progress, rung: Rung, phase: Phase) -> Rung:
+        smaller = rules.next_rung(rung, phase, subject.workflow.limits, subject.plan.can_resize)
+        if smaller is None or progress.retries_used >= rules.MAX_RETRIES:
+            raise PilotOutOfMemory(_out_of_memory(rung, smaller, progress), data=progress.to_json())
+        progress.retries_used += 1
+        assert progress.worker_id is not None
+        await (await self.fleet.client_of(progress.worker_id)).free()
+        return smaller
+
+    # ------------------------------------------------------------------------------------------------ one submission
+
+    async def _make(
+        self, subject: Subject, progress: _Progress, sample: Sample, rung: Rung
+    ) -> tuple[Submission, HistoryEntry]:
+        """One submission on the pilot's worker (the first one chooses it). Raises SubmissionFailed."""
+        losses = 0
+        while True:
+            plan = _plan(subject, sample, rung, progress.submissions)
+            progress.submissions += 1
+            begun = time.monotonic()
+            try:
+                submission, entry = await self.life.run(plan, None, attempt=losses + 1, only_worker=progress.worker_id)
+            except SubmissionFailed as failed:
+                progress.worker_id = failed.ended.worker_id
+                await self._end(failed.ended, SubmissionState.FAILED, failed.failure)
+                losses += 1
+                if not failed.failure.is_loss or losses >= LOSSES:
+                    raise
+                progress.worker_id = None if not progress.ladder else progress.worker_id
+            else:
+                progress.worker_id = submission.worker_id
+                progress.seconds.append((time.monotonic() - begun) / rung.batch_size)
+                await self._end(submission, SubmissionState.INGESTED, None)
+                return submission, entry
+
+    async def _end(self, submission: Submission, state: SubmissionState, failure: Failure | None) -> None:
+        error = {"class": failure.kind.value, "message": failure.message} if failure else None
+        async with self.database.transaction() as connection:
+            if not await repository.end_submission(connection, submission.id, state, error):
+                raise Superseded
+
+    # ---------------------------------------------------------------------------------------------------- its images
+
+    async def _keep(
+        self,
+        subject: Subject,
+        progress: _Progress,
+        sample: Sample,
+        submission: Submission,
+        entry: HistoryEntry,
+    ) -> None:
+        images = kept_images(entry, subject.bindings)
+        if len(images) != 1:
+            message = f"The workflow made {len(images)} images where one was asked for."
+            raise PilotFailed(message, data=progress.to_json())
+        client = await self.fleet.client_of(submission.worker_id)
+        for fetch in range(1, FETCHES + 1):
+            try:
+                stored = await self.ingester.ingest(
+                    client, images[0], lambda _, extension: _key(subject, sample, extension)
+                )
+                break
+            except (BrokenImage, WorkerError) as error:
+                if fetch == FETCHES:
+                    raise PilotFailed(str(error), data=progress.to_json()) from error
+                await asyncio.sleep(_PAUSE_AWAY)
+        async with self.database.transaction() as connection:
+            if not await tasks_repository.lock_running_pilot(connection, subject.pilot_id):
+                raise Superseded  # an edit or a freeze has cancelled it
+            await pilot_repository.insert_image(
+                connection,
+                task_id=subject.task_id,
+                pilot_id=subject.pilot_id,
+                sample=sample,
+                submission=submission,
+                image=columns(stored),
+                metadata=subject.metadata(stored),
+            )
+
+    async def _finish(self, subject: Subject, progress: _Progress, rung: Rung) -> None:
+        assert progress.worker_id is not None
+        planned = subject.plan.first_rung
+        is_lowered = (rung.width, rung.height) != (planned.width, planned.height)
+        async with self.database.transaction() as connection:
+            forecast = rules.forecast(
+                progress.seconds,
+                subject.images,
+                progress.worker_id,
+                await pilot_repository.enabled_workers(connection),
+            )
+            await tasks_repository.finish_pilot(
+                connection,
+                subject.pilot_id,
+                worker_id=progress.worker_id,
+                retries_used=progress.retries_used,
+                ladder=[attempt.to_json() for attempt in progress.ladder],
+                overrides={
+                    "width": rung.width if is_lowered else None,
+                    "height": rung.height if is_lowered else None,
+                    "batch_size": rung.batch_size if subject.plan.is_native else None,
+                },
+                heaviest=subject.plan.heaviest_json(),
+                forecast=dict(forecast),
+            )
+
+    async def _fail(self, subject: Subject, progress: _Progress, error: ComfyLabelError) -> None:
+        log.info("pilot_failed", pilot=str(subject.pilot_id), reason=error.message)
+        async with self.database.transaction() as connection:
+            await tasks_repository.fail_pilot(
+                connection,
+                subject.pilot_id,
+                {"status": error.status, "code": error.code, "message": error.message, "data": error.data},
+                worker_id=progress.worker_id,
+                retries_used=progress.retries_used,
+                ladder=[attempt.to_json() for attempt in progress.ladder],
+            )
+
+
+def _plan(subject: Subject, sample: Sample, rung: Rung, number: int) -> Plan:
+    native_width, native_height = subject.plan.first_rung.width, subject.plan.first_rung.height
+    is_lowered = (rung.width, rung.height) != (native_width, native_height)
+    return Plan(
+        task_id=subject.task_id,
+        prompt_id=sample.prompt.id,
+        chunk=number,
+        pilot_id=subject.pilot_id,
+        workflow_id=subject.workflow.id,
+        priority=subject.priority,
+        graph=subject.graph,
+        bindings=subject.bindings,
+        text=sample.prompt.text,
+        seed=sample.seed,
+        batch_size=rung.batch_size,
+        width=rung.width if is_lowered else None,
+        height=rung.height if is_lowered else None,
+    )
+
+
+def _key(subject: Subject, sample: Sample, extension: str) -> str:
+    return pilot_key(subject.task_id, subject.pilot_id, sample.number, extension)
+
+
+def _in_words(failure: Failure) -> str:
+    return f"The pilot failed on its worker: {failure.message}"
+
+
+def _out_of_memory(rung: Rung, smaller: Rung | None, progress: _Progress) -> str:
+    size = f"{rung.width} x {rung.height}, " if rung.width else ""
+    why = "no smaller size may be tried" if smaller is None else f"{progress.retries_used} smaller sizes were tried"
+    return f"The worker ran out of memory at {size}batch size {rung.batch_size}, and {why}."

@@ -1,0 +1,123 @@
+"""One orchestrator process: any number of them work on one database."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from comfylabel.accounts.secret_key import secret_key
+from comfylabel.comfy.client import worker_session
+from comfylabel.db.jobs import Entrypoint, Handler, JobConsumer
+from comfylabel.db.pool import AWAY, Database
+from comfylabel.orchestrator.cancelling import Canceller
+from comfylabel.orchestrator.dispatcher import Dispatcher
+from comfylabel.orchestrator.fleet import Fleet
+from comfylabel.orchestrator.generate import Generator
+from comfylabel.orchestrator.ingest import Ingester
+from comfylabel.orchestrator.maintenance import PARTITIONS_SECONDS, SWEEP_SECONDS, Maintenance, every
+from comfylabel.orchestrator.pilot_run import PilotRunner
+from comfylabel.orchestrator.recipes import Recipes
+from comfylabel.orchestrator.submission_life import Patience, SubmissionLife
+from comfylabel.settings import Settings
+from comfylabel.storage.store import ObjectStore
+from comfylabel.workers.service import WorkerService
+
+log = structlog.get_logger()
+
+# PgQueuer gives a job of a dead process to another after this; a living one renews it every half of it.
+LEASE = timedelta(seconds=10)
+_PAUSE_AWAY = 1.0
+
+
+async def run_orchestrator(settings: Settings, database_url: str, *, lease: timedelta = LEASE) -> None:
+    """Work until cancelled. Stopping loses nothing: what is under way on workers is taken up by the next start."""
+    async with orchestrator(settings, database_url, lease=lease) as parts:
+        await parts.run()
+
+
+@dataclass(frozen=True, slots=True)
+class Orchestrator:
+    """The parts, put together."""
+
+    database: Database
+    dispatcher: Dispatcher
+    generator: Generator
+    pilots: PilotRunner
+    canceller: Canceller
+    maintenance: Maintenance
+    consumer_url: str
+    lease: timedelta
+    health_seconds: float
+    under_way: set["asyncio.Task[Any]"] = field(default_factory=set)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.dispatcher.run())
+            group.create_task(every(PARTITIONS_SECONDS, self.maintenance.make_partitions))
+            group.create_task(every(self.health_seconds, self.maintenance.check_health))
+            group.create_task(every(SWEEP_SECONDS, self.maintenance.sweep))
+            group.create_task(every(SWEEP_SECONDS, self.maintenance.tidy_workers))
+            group.create_task(self._consume())
+
+    async def _consume(self) -> None:
+        """PgQueuer gives up when the database goes away; it begins again when it is back."""
+        consumer = JobConsumer(self.consumer_url, self._handlers(), lease=self.lease)
+        while True:
+            try:
+                await consumer.run()
+            except AWAY as error:
+                log.warning("jobs_paused", reason=f"the database does not answer: {error}")
+            await asyncio.sleep(_PAUSE_AWAY)
+
+    def _handlers(self) -> Mapping[Entrypoint, Handler]:
+        async def generate(payload: dict[str, Any]) -> None:
+            await self.generator.generate(UUID(payload["task_id"]), UUID(payload["prompt_id"]), payload["chunk"])
+
+        async def pilot(payload: dict[str, Any]) -> None:
+            await self.pilots.run(UUID(payload["pilot_id"]))
+
+        async def cancel(payload: dict[str, Any]) -> None:
+            await self.canceller.cancel_task(UUID(payload["task_id"]))
+
+        return {"generate": generate, "pilot": pilot, "cancel": cancel}
+
+
+@asynccontextmanager
+async def orchestrator(
+    settings: Settings, database_url: str, *, lease: timedelta = LEASE
+) -> AsyncIterator[Orchestrator]:
+    database = await Database.connect(database_url)
+    async with worker_session() as session:
+        secret = secret_key(settings.secret_key, settings.data_dir)
+        service = WorkerService(database, secret=secret, max_image_bytes=settings.max_image_bytes)
+        fleet = Fleet(database, service, session)
+        dispatcher = Dispatcher(database, fleet, poll_seconds=settings.queue_poll_seconds)
+        fleet.on_idle = dispatcher.wake
+        life = SubmissionLife(database, fleet, dispatcher, Patience(deadline=settings.submission_deadline_seconds))
+        ingester = Ingester(
+            ObjectStore.open(settings.object_store_url),
+            settings.data_dir / "spool",
+            settings.max_image_bytes,
+            settings.ingest_concurrency,
+        )
+        canceller = Canceller(database, fleet)
+        try:
+            yield Orchestrator(
+                database=database,
+                dispatcher=dispatcher,
+                generator=Generator(database, life, fleet, ingester, Recipes(database)),
+                pilots=PilotRunner(database, life, fleet, ingester, canceller),
+                canceller=canceller,
+                maintenance=Maintenance(database, fleet, service, session, dispatcher),
+                consumer_url=database_url,
+                lease=lease,
+                health_seconds=settings.health_interval_seconds,
+            )
+        finally:
+            await fleet.close()
+            await database.close()
