@@ -24,7 +24,6 @@ from comfylabel.workers.service import WorkerService
 
 log = structlog.get_logger()
 
-SWEEP_SECONDS = 30.0
 PARTITIONS_SECONDS = 24 * 3600.0
 
 

@@ -19,7 +19,7 @@ from comfylabel.orchestrator.dispatcher import Dispatcher
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.generate import Generator
 from comfylabel.orchestrator.ingest import Ingester
-from comfylabel.orchestrator.maintenance import PARTITIONS_SECONDS, SWEEP_SECONDS, Maintenance, every
+from comfylabel.orchestrator.maintenance import PARTITIONS_SECONDS, Maintenance, every
 from comfylabel.orchestrator.pilot_run import PilotRunner
 from comfylabel.orchestrator.recipes import Recipes
 from comfylabel.orchestrator.submission_life import Patience, SubmissionLife
@@ -29,14 +29,23 @@ from comfylabel.workers.service import WorkerService
 
 log = structlog.get_logger()
 
-# PgQueuer gives a job of a dead process to another after this; a living one renews it every half of it.
-LEASE = timedelta(seconds=10)
 _PAUSE_AWAY = 1.0
 
 
-async def run_orchestrator(settings: Settings, database_url: str, *, lease: timedelta = LEASE) -> None:
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """`lease`: PgQueuer gives a job of a dead process to another after this; a living one renews it every half of it.
+    `sweep_seconds`: between two looks for what was left behind.
+    """
+
+    lease: timedelta = timedelta(seconds=10)
+    sweep_seconds: float = 30.0
+    patience: Patience = field(default_factory=Patience)
+
+
+async def run_orchestrator(settings: Settings, database_url: str, *, pace: Pace | None = None) -> None:
     """Work until cancelled. Stopping loses nothing: what is under way on workers is taken up by the next start."""
-    async with orchestrator(settings, database_url, lease=lease) as parts:
+    async with orchestrator(settings, database_url, pace=pace) as parts:
         await parts.run()
 
 
@@ -50,8 +59,8 @@ class Orchestrator:
     pilots: PilotRunner
     canceller: Canceller
     maintenance: Maintenance
-    consumer_url: str
-    lease: timedelta
+    database_url: str
+    pace: Pace
     health_seconds: float
     under_way: set["asyncio.Task[Any]"] = field(default_factory=set)
 
@@ -60,13 +69,13 @@ class Orchestrator:
             group.create_task(self.dispatcher.run())
             group.create_task(every(PARTITIONS_SECONDS, self.maintenance.make_partitions))
             group.create_task(every(self.health_seconds, self.maintenance.check_health))
-            group.create_task(every(SWEEP_SECONDS, self.maintenance.sweep))
-            group.create_task(every(SWEEP_SECONDS, self.maintenance.tidy_workers))
+            group.create_task(every(self.pace.sweep_seconds, self.maintenance.sweep))
+            group.create_task(every(self.pace.sweep_seconds, self.maintenance.tidy_workers))
             group.create_task(self._consume())
 
     async def _consume(self) -> None:
         """PgQueuer gives up when the database goes away; it begins again when it is back."""
-        consumer = JobConsumer(self.consumer_url, self._handlers(), lease=self.lease)
+        consumer = JobConsumer(self.database_url, self._handlers(), lease=self.pace.lease)
         while True:
             try:
                 await consumer.run()
@@ -89,8 +98,9 @@ class Orchestrator:
 
 @asynccontextmanager
 async def orchestrator(
-    settings: Settings, database_url: str, *, lease: timedelta = LEASE
+    settings: Settings, database_url: str, *, pace: Pace | None = None
 ) -> AsyncIterator[Orchestrator]:
+    pace = pace or Pace(patience=Patience(deadline=settings.submission_deadline_seconds))
     database = await Database.connect(database_url)
     async with worker_session() as session:
         secret = secret_key(settings.secret_key, settings.data_dir)
@@ -98,7 +108,7 @@ async def orchestrator(
         fleet = Fleet(database, service, session)
         dispatcher = Dispatcher(database, fleet, poll_seconds=settings.queue_poll_seconds)
         fleet.on_idle = dispatcher.wake
-        life = SubmissionLife(database, fleet, dispatcher, Patience(deadline=settings.submission_deadline_seconds))
+        life = SubmissionLife(database, fleet, dispatcher, pace.patience)
         ingester = Ingester(
             ObjectStore.open(settings.object_store_url),
             settings.data_dir / "spool",
@@ -114,8 +124,8 @@ async def orchestrator(
                 pilots=PilotRunner(database, life, fleet, ingester, canceller),
                 canceller=canceller,
                 maintenance=Maintenance(database, fleet, service, session, dispatcher),
-                consumer_url=database_url,
-                lease=lease,
+                database_url=database_url,
+                pace=pace,
                 health_seconds=settings.health_interval_seconds,
             )
         finally:
