@@ -61,4 +61,4 @@ def _check_variants(variants: Sequence[Variant]) -> None:
         raise InvalidField(f"variants.{position}.key", f'repeats the key "{variants[position].key}"')
     total = weights_sum(variants)
     if abs(total - 1) > WEIGHT_TOLERANCE:
-        raise InvalidField("variants", f"must have weights that sum to 1, not to {total:g}")
+        raise InvalidField("variants", f"must have weights that sum to 1, not to {total:.8g}")
