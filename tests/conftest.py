@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from comfylabel.db.pool import Database
-from tests.support.postgres import cluster, fresh_database, stop_all
+from tests.support.postgres import CROWDED, cluster, ensure_crowd, fresh_database, stop_all
 
 pytest_plugins = ["tests.support.app"]
 
@@ -38,9 +38,25 @@ def session_dir() -> Path:
     return Path(os.environ[_DIRECTORY])
 
 
-@pytest.fixture(scope="session")
-def server_url(session_dir: Path) -> str:
-    return cluster(session_dir, int(os.environ[_DIRECTORY + "_PID"]))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What speaks SQL runs on the oldest server that we promise to work on as well."""
+    on_both = metafunc.definition.get_closest_marker("postgres_16_too") or _is_repository_test(metafunc)
+    if on_both and "postgres_major" in metafunc.fixturenames:
+        metafunc.parametrize("postgres_major", [18, 16], ids=["postgres-18", "postgres-16"])
+
+
+def _is_repository_test(metafunc: pytest.Metafunc) -> bool:
+    return metafunc.definition.path.stem.startswith("test_repository")
+
+
+@pytest.fixture
+def postgres_major() -> int:
+    return 18
+
+
+@pytest.fixture
+def server_url(session_dir: Path, postgres_major: int) -> str:
+    return cluster(session_dir, int(os.environ[_DIRECTORY + "_PID"]), postgres_major)
 
 
 @pytest.fixture
@@ -54,6 +70,16 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = await Database.connect(database_url)
     yield database
     await database.close()
+
+
+@pytest.fixture
+async def crowded_database(session_dir: Path, server_url: str) -> AsyncIterator[Database]:
+    """A database with 200 000 images of other tasks (tests/support/crowd.py), analysed: for query plans."""
+    ensure_crowd(session_dir, server_url)
+    with fresh_database(server_url, CROWDED) as url:
+        database = await Database.connect(url)
+        yield database
+        await database.close()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ for. So no run pays for a database that it does not use, and no worker's end tak
 """
 
 import asyncio
+import hashlib
 import importlib.metadata
 import os
 import signal
@@ -27,8 +28,10 @@ from comfylabel.db.embedded import Binaries, EmbeddedPostgres, wheel_binaries
 from comfylabel.db.migrate import migrate
 from comfylabel.db.partitions import ensure_partitions
 from comfylabel.db.pool import Database
+from tests.support import crowd
 
-TEMPLATE = "migrated"
+MIGRATED = "migrated"
+CROWDED = "crowded"
 _ROOT = Path(__file__).parents[2]
 # What a power failure would destroy, a test does not need.
 _FAST = (
@@ -87,16 +90,33 @@ def stop_all(directory: Path) -> None:
 
 
 @contextmanager
-def fresh_database(server_url: str) -> Iterator[str]:
-    """A copy of the migrated template, dropped afterwards. file_copy takes 9 ms, wal_log 19 ms."""
+def fresh_database(server_url: str, template: str = MIGRATED) -> Iterator[str]:
+    """A copy of a template, dropped afterwards. Of the migrated one: file_copy takes 9 ms, wal_log 19 ms."""
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"create database {name} template {TEMPLATE} strategy file_copy")
+        connection.execute(f"create database {name} template {template} strategy file_copy")
     try:
-        yield server_url.replace("/postgres?", f"/{name}?")
+        yield url_of(server_url, name)
     finally:
         with psycopg.connect(server_url, autocommit=True) as connection:
             connection.execute(f"drop database {name} with (force)")
+
+
+def ensure_crowd(directory: Path, server_url: str) -> None:
+    """Make the template that `crowded_database` copies: 5 s, once a session."""
+    made = directory / f"crowded-{hashlib.sha256(server_url.encode()).hexdigest()}"
+    with FileLock(directory / "crowding.lock"):
+        if made.exists():
+            return
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f"create database {CROWDED} template {MIGRATED} strategy file_copy")
+        with psycopg.connect(url_of(server_url, CROWDED), autocommit=True) as connection:
+            connection.execute(crowd.LOAD)
+        made.touch()
+
+
+def url_of(server_url: str, database: str) -> str:
+    return server_url.replace("/postgres?", f"/{database}?")
 
 
 async def serve(directory: Path, pytest_pid: int, major: int) -> None:
@@ -121,9 +141,9 @@ async def serve(directory: Path, pytest_pid: int, major: int) -> None:
 
 async def _make_template(server: EmbeddedPostgres) -> None:
     with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(f"create database {TEMPLATE}")
-    await asyncio.to_thread(migrate, server.url_of(TEMPLATE))
-    database = await Database.connect(server.url_of(TEMPLATE))
+        connection.execute(f"create database {MIGRATED}")
+    await asyncio.to_thread(migrate, server.url_of(MIGRATED))
+    database = await Database.connect(server.url_of(MIGRATED))
     async with database.connection() as pooled:
         await ensure_partitions(pooled, datetime.now(UTC))
     await database.close()

@@ -17,16 +17,17 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     parent, signal_number, uid, gid = (int(argument) for argument in sys.argv[1:5])
-    command = sys.argv[5:]
+    command = sys.argv[5:]  # the first is an absolute path
+    libc = ctypes.CDLL(None)  # before the user changes: Python's own library may be out of the new one's reach
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+        libc.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
         if os.getppid() != parent:  # it ended before the wish was known
             sys.exit(1)
-    os.execvp(command[0], command)  # noqa: S606 - the caller is our own supervisor
+    os.execv(command[0], command)  # noqa: S606 - the caller is our own supervisor
 
 
 if __name__ == "__main__":

@@ -55,9 +55,7 @@ _OPTIONS_SINCE_18 = ("io_method=sync",)  # without three io worker processes
 
 _SOCKET_ROOT = Path("/tmp")  # noqa: S108 - a socket's path has 107 bytes at most; the directory in it is 0700 and ours
 _RESPAWN_SECONDS = 60  # orphans of a killed postmaster hold its memory for a moment
-_ORPHAN_SECONDS = (
-    30  # a fast shutdown with a checkpoint; after that an immediate one, which the next start recovers
-)
+_ORPHAN_SECONDS = 30  # a fast shutdown with a checkpoint; after that an immediate one, which the next start recovers
 _STOP_SECONDS = 3  # Ctrl-C has 5 s for everything
 _LOG_BYTES = 8 * 2**20
 
@@ -80,9 +78,7 @@ def wheel_binaries() -> Binaries:
 class EmbeddedPostgres:
     """The server of one data directory (PostgreSQL's own, made when it is missing)."""
 
-    def __init__(
-        self, data_dir: Path, *, options: Sequence[str] = (), binaries: Binaries | None = None
-    ) -> None:
+    def __init__(self, data_dir: Path, *, options: Sequence[str] = (), binaries: Binaries | None = None) -> None:
         self.data_dir = Path(os.path.abspath(data_dir.expanduser()))  # noqa: PTH100 - a link stays
         self.options = tuple(options)
         self.log_file = self.data_dir.with_name(self.data_dir.name + ".log")
@@ -115,9 +111,7 @@ class EmbeddedPostgres:
             self._stopping = False
             self._account = await choose_account()
             self._cluster = await reachable_data(self._account, self.data_dir, self._name)
-            bin_dir = await reachable_binaries(
-                self._account, self._binaries.directory, self._binaries.version
-            )
+            bin_dir = await reachable_binaries(self._account, self._binaries.directory, self._binaries.version)
             self._binaries = Binaries(bin_dir, self._binaries.version)
             await self._stop_orphan()
             await asyncio.to_thread(give_tree, self._cluster, self._account)
@@ -186,6 +180,8 @@ class EmbeddedPostgres:
                     "export it with the version of comfylabel that made it."
                 )
             return
+        if self._cluster.is_dir() and any(self._cluster.iterdir()):
+            raise EmbeddedPostgresError(f"{self.data_dir} holds something else than a database; it is left alone.")
         # In a directory of another name: a cluster that was being made when the power went is no cluster.
         unfinished = self._cluster.with_name(self._cluster.name + ".new")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -197,7 +193,7 @@ class EmbeddedPostgres:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise EmbeddedPostgresError(f"PostgreSQL could not make its files in {self.data_dir}: {output}")
         if self._cluster.is_dir():
-            self._cluster.rmdir()  # empty, or somebody else's: then this says so
+            self._cluster.rmdir()
         unfinished.rename(self._cluster)
 
     def _initdb(self, directory: Path) -> list[str | Path]:
@@ -225,9 +221,7 @@ class EmbeddedPostgres:
             self._socket_dir.mkdir(mode=0o700)
         found = self._socket_dir.lstat()
         if self._socket_dir.is_symlink() or found.st_uid not in {os.geteuid(), self._account.uid}:
-            raise EmbeddedPostgresError(
-                f"{self._socket_dir} belongs to another user; remove it and start again."
-            )
+            raise EmbeddedPostgresError(f"{self._socket_dir} belongs to another user; remove it and start again.")
         self._socket_dir.chmod(0o700)
         if os.geteuid() == 0:
             os.chown(self._socket_dir, self._account.uid, self._account.gid)
@@ -308,9 +302,7 @@ class EmbeddedPostgres:
 
     def _last_words(self) -> str:
         lines = self.log_file.read_text(errors="replace").splitlines() if self.log_file.exists() else []
-        return next(
-            (line for line in reversed(lines) if "FATAL" in line or "PANIC" in line), "no reason given"
-        )
+        return next((line for line in reversed(lines) if "FATAL" in line or "PANIC" in line), "no reason given")
 
 
 def _server_of(cluster: Path) -> psutil.Process | None:

@@ -38,7 +38,8 @@ class Account:
         uid, gid = (self.uid, self.gid) if self.changes_user else (-1, -1)
         launcher = (sys.executable, "-IS", str(_LAUNCHER))
         wish = (str(os.getpid()), str(int(when_parent_dies)), str(uid), str(gid))
-        return [*self.prefix, *launcher, *wish, *map(str, command)]
+        program = shutil.which(command[0]) or str(command[0])
+        return [*self.prefix, *launcher, *wish, program, *map(str, command[1:])]
 
     async def run(self, *command: str | Path) -> tuple[int, str]:
         """Run to the end; the status and what it printed."""
@@ -79,10 +80,11 @@ async def reachable_binaries(account: Account, installed: Path, version: str) ->
     """The directory of `postgres` and its kin: the installed one, or a copy where the account can run it."""
     if not account.changes_user or await account.reaches(installed / "postgres"):
         return installed
+    package = installed.parents[1]  # its shared libraries lie beside it
     copy = _REACHABLE_ROOT / f"postgresql-{version}"
     if not copy.exists():
-        await asyncio.to_thread(_copy_tree, installed.parent, copy)
-    return copy / "bin"
+        await asyncio.to_thread(_copy_package, package, copy)
+    return copy / installed.relative_to(package.parent)
 
 
 async def reachable_data(account: Account, data_dir: Path, name: str) -> Path:
@@ -107,10 +109,11 @@ def give_tree(tree: Path, account: Account) -> None:
     os.chown(tree, account.uid, account.gid)
 
 
-def _copy_tree(source: Path, target: Path) -> None:
+def _copy_package(package: Path, target: Path) -> None:
     _make_reachable_root()
     unfinished = target.with_name(f"{target.name}.{os.getpid()}.new")
-    shutil.copytree(source, unfinished, symlinks=True)
+    for part in (package, package.with_name(package.name + ".libs")):
+        shutil.copytree(part, unfinished / part.name, symlinks=True)
     for folder, _, files in os.walk(unfinished):
         Path(folder).chmod(0o755)
         for file in files:

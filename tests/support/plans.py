@@ -1,0 +1,25 @@
+"""How PostgreSQL would run a statement of ours on a crowded database, whatever the values are."""
+
+from typing import Any
+
+from comfylabel.db.pool import Connection
+
+
+async def plan(connection: Connection, sql: str, *arguments: Any) -> str:
+    """The generic plan: what a prepared statement runs from its sixth execution on."""
+    prepared = await connection.prepare(sql)
+    literals = []
+    for argument, parameter in zip(arguments, prepared.get_parameters(), strict=True):
+        text = await connection.fetchval(f"select quote_nullable(($1::{parameter.name})::text)", argument)
+        literals.append(f"{text}::{parameter.name}")
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        await connection.execute("set local plan_cache_mode = force_generic_plan")
+        await connection.execute(f"prepare planned as {sql}")
+        values = f"({', '.join(literals)})" if literals else ""
+        lines = await connection.fetch(f"explain (costs off) execute planned{values}")
+    finally:
+        await transaction.rollback()
+        await connection.execute("deallocate all")
+    return "\n".join(line[0] for line in lines)
