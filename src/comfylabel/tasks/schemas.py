@@ -1,0 +1,360 @@
+"""A task, its prompts and its pilots; the bodies of the routes and the shapes of their answers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeAlias
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+
+from comfylabel.tasks.lifecycle import TaskState
+
+SeedMode: TypeAlias = Literal["native", "loop"]
+PilotState: TypeAlias = Literal["running", "done", "failed", "cancelled"]
+
+
+def _without_nul(text: str) -> str:
+    """PostgreSQL's text holds no NUL."""
+    if "\x00" in text:
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+Storable = Annotated[str, AfterValidator(_without_nul)]
+# Far beyond what any text encoder reads.
+Text = Annotated[Storable, StringConstraints(min_length=1, max_length=20_000)]
+Notes = Annotated[Storable, StringConstraints(max_length=20_000)]
+Overlap = Annotated[int, Field(strict=True, ge=1, le=100)]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    id: UUID
+    workflow_id: UUID
+    state: TaskState
+    notes: str | None
+    target_prompts: int
+    seeds_per_prompt: int
+    variable_pool_ids: Sequence[UUID]
+    variable_pool_version: str
+    sampling_seed: int
+    seed_mode: SeedMode
+    batch_size: int
+    overlap: int
+    blind: bool
+    priority: int
+    ab_test_id: UUID | None
+    edits: int
+    frozen_snapshot: dict[str, Any] | None
+    digest: str | None
+    end_reason: str | None
+    frozen_at: datetime | None
+    started_at: datetime | None
+    paused_at: datetime | None
+    ended_at: datetime | None
+    created_by: UUID | None
+    created_at: datetime
+    updated_at: datetime
+
+    @property
+    def overrides(self) -> dict[str, int | None]:
+        """What freeze wrote down of the last valid pilot: width, height and batch_size, null where nothing changes."""
+        overrides: dict[str, int | None] = (self.frozen_snapshot or {}).get("overrides") or {}
+        return overrides
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    id: UUID
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """`seeds` in the order of their images."""
+
+    id: UUID
+    position: int
+    text: str
+    variables: dict[str, str]
+    edited: bool
+    seeds: tuple[Seed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pilot:
+    """`edits`: the task's count of edits when it began; void once the task has moved on."""
+
+    id: UUID
+    task_id: UUID
+    edits: int
+    state: PilotState
+    worker_id: UUID | None
+    retries_used: int
+    ladder: list[dict[str, Any]]
+    overrides: dict[str, int | None]
+    heaviest: dict[str, str] | None
+    forecast: dict[str, Any] | None
+    error: dict[str, Any] | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PilotImage:
+    """One finished image of a pilot; the keys are the store's."""
+
+    image_key: str
+    thumbnail_key: str | None
+    seed: int
+    prompt_id: UUID
+    width: int | None
+    height: int | None
+
+
+# --- requests
+
+
+class NewTask(BaseModel):
+    """POST /api/tasks; pools by id or by name (a name means its newest version)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    workflow_id: UUID
+    variable_pool_ids: Annotated[list[Annotated[Storable, StringConstraints(max_length=200)]], Field(max_length=20)]
+    target_prompts: Annotated[int, Field(strict=True)]
+    seeds_per_prompt: Annotated[int, Field(strict=True)]
+    notes: Notes | None = None
+    overlap: Overlap = 1
+    blind: StrictBool = False
+    ab_test_id: UUID | None = None
+
+
+class TaskChanges(BaseModel):
+    """PATCH /api/tasks/{id}: what freeze does not lock. `notes: null` clears them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    notes: Notes | None = None
+    overlap: Overlap | None = None
+    blind: StrictBool | None = None
+
+
+SeedList = Annotated[list[Annotated[int, Field(strict=True)]], Field(max_length=1000)]
+Variables = Annotated[
+    dict[Annotated[Storable, StringConstraints(min_length=1, max_length=200)], Notes],
+    Field(max_length=100),
+]
+
+
+class NewPrompt(BaseModel):
+    """POST /api/tasks/{id}/prompts; seeds left out are drawn."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Text
+    variables: Variables = {}
+    seeds: SeedList | None = None
+
+
+class PromptChanges(BaseModel):
+    """PATCH /api/tasks/{id}/prompts/{prompt_id}"""
+
+    model_config = ConfigDict(extra="forbid")
+
+    text: Text | None = None
+    seeds: SeedList | None = None
+
+
+# --- answers
+
+
+class PromptAnswer(BaseModel):
+    id: UUID
+    text: str
+    variables: dict[str, str]
+
+
+class PromptWithSeedsAnswer(PromptAnswer):
+    seeds: list[int]
+    edited: bool
+
+
+class PromptPageAnswer(BaseModel):
+    items: list[PromptWithSeedsAnswer]
+    next_cursor: str | None
+
+
+class OverridesAnswer(BaseModel):
+    width: int | None
+    height: int | None
+    batch_size: int | None
+
+
+class PilotSummaryAnswer(BaseModel):
+    """The last pilot, as a task shows it; `void` after an edit."""
+
+    id: UUID
+    state: PilotState
+    void: bool
+    retries_used: int
+    overrides: dict[str, int | None]
+    ended_at: datetime | None
+
+
+class TaskSettingsAnswer(BaseModel):
+    """Everything of a task but its prompts."""
+
+    id: UUID
+    state: TaskState
+    workflow_id: UUID
+    notes: str | None
+    target_prompts: int
+    seeds_per_prompt: int
+    variable_pool_ids: list[UUID]
+    variable_pool_version: str
+    seed_mode: SeedMode
+    chunks: list[int]
+    overlap: int
+    blind: bool
+    ab_test_id: UUID | None
+    paused: bool
+    digest: str | None
+    end_reason: str | None
+    created_at: datetime
+    frozen_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+class TaskAnswer(TaskSettingsAnswer):
+    """With the first `limit` prompts and their seeds; `next_cursor` leads to the rest."""
+
+    prompts: list[PromptAnswer]
+    seeds: list[list[int]]
+    next_cursor: str | None
+    pilot: PilotSummaryAnswer | None
+    overrides: dict[str, int | None]
+
+
+class CountsAnswer(BaseModel):
+    total: int
+    done: int
+    running: int
+    pending: int
+    failed: int
+
+
+class TaskRowAnswer(TaskSettingsAnswer):
+    progress: CountsAnswer
+
+
+class TaskPageAnswer(BaseModel):
+    items: list[TaskRowAnswer]
+    next_cursor: str | None
+
+
+class FrozenAnswer(BaseModel):
+    """`pilot: null` says that no valid pilot was run: nothing is known about memory and time."""
+
+    state: TaskState
+    frozen_at: datetime
+    digest: str
+    overrides: OverridesAnswer
+    chunks: list[int]
+    pilot: PilotSummaryAnswer | None
+
+
+class RunningAnswer(BaseModel):
+    state: TaskState
+    worker_ids: list[UUID]
+
+
+class CancelledAnswer(BaseModel):
+    state: TaskState
+    end_reason: str
+
+
+class PromptProgressAnswer(BaseModel):
+    prompt_id: UUID
+    done: int
+    failed: int
+    retries_used: int
+    running: int
+    pending: int
+    reason: str | None
+
+
+class ReasonAnswer(BaseModel):
+    reason: str | None
+    prompts: int
+
+
+class ProgressAnswer(CountsAnswer):
+    """`summary`: "997 of 1000 prompts, 3 failed"; `reasons`: the most frequent ones behind what failed."""
+
+    per_prompt: list[PromptProgressAnswer]
+    state: TaskState
+    paused: bool
+    ready_batches: int
+    summary: str
+    reasons: list[ReasonAnswer]
+    next_cursor: str | None
+
+
+class SampleAnswer(BaseModel):
+    uri: str
+    seed: int
+    prompt_id: UUID
+    width: int | None
+    height: int | None
+    thumbnail: str | None
+
+
+class RungAnswer(BaseModel):
+    width: int | None
+    height: int | None
+    batch_size: int
+    outcome: Literal["ok", "out_of_memory"]
+
+
+class HeaviestAnswer(BaseModel):
+    prompt_id: UUID
+    why: str
+
+
+class EtaAnswer(BaseModel):
+    low: int
+    high: int
+
+
+class ForecastAnswer(BaseModel):
+    """Of the measured worker alone; of the others nothing is known."""
+
+    seconds_per_image: float
+    eta_seconds: EtaAnswer
+    gpu_hours: float
+    workers: dict[UUID, float | None]
+
+
+class PilotErrorAnswer(BaseModel):
+    code: str
+    error: str
+    data: Any
+
+
+class PilotAnswer(BaseModel):
+    """While it runs, `samples` holds what is there already; `error` says why it failed."""
+
+    id: UUID
+    state: PilotState
+    void: bool
+    samples: list[SampleAnswer]
+    worker_id: UUID | None
+    retries_used: int
+    ladder: list[RungAnswer]
+    overrides: dict[str, int | None]
+    heaviest: HeaviestAnswer | None
+    forecast: ForecastAnswer | None
+    error: PilotErrorAnswer | None

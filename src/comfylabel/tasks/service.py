@@ -1,0 +1,302 @@
+"""The life of a task: its plan is drawn, frozen and run. `create_task` is where the product's walk begins."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from typing import TypeVar
+from uuid import UUID
+
+from comfylabel.accounts.repository import audit
+from comfylabel.accounts.schemas import Principal
+from comfylabel.comfy.graph import Graph, prompt_template
+from comfylabel.db.ids import uuid7
+from comfylabel.db.jobs import cancel_job, enqueue
+from comfylabel.db.partitions import ensure_partitions
+from comfylabel.db.pool import Connection, Database
+from comfylabel.errors import InvalidField, NotFound
+from comfylabel.generations import progress_repository
+from comfylabel.generations.progress import (
+    FailureReason,
+    PromptProgress,
+    Totals,
+    untouched,
+    untouched_prompts,
+)
+from comfylabel.generations.repository import top_up
+from comfylabel.tasks import freeze_repository, plan, prompts_repository, repository, snapshot
+from comfylabel.tasks.answers import TaskProgress, TaskView
+from comfylabel.tasks.freezing import frozen_snapshot, generation_metadata
+from comfylabel.tasks.lifecycle import TaskState, Verb, next_state, refuse_nothing_missing
+from comfylabel.tasks.readiness import ObjectInfoSource, able_workers
+from comfylabel.tasks.schemas import NewTask, Pilot, Task, TaskChanges
+from comfylabel.variable_pools import repository as pools_repository
+from comfylabel.variable_pools.schemas import VariablePool
+from comfylabel.workers import repository as workers_repository
+from comfylabel.workers.schemas import Worker
+from comfylabel.workflows import repository as workflows_repository
+from comfylabel.workflows.schemas import Workflow
+
+CANCELLED = "cancelled"
+REASONS_SHOWN = 10
+SNAPSHOT_PAGE = 500
+# Computing rows never waits for anything: without this the COPY of a large plan would hold the loop to its end.
+ROWS_BETWEEN_BREATHS = 200
+
+Row = TypeVar("Row")
+
+
+class TaskService:
+    """`object_info` asks a worker for its nodes and models; no transaction is open meanwhile."""
+
+    def __init__(self, database: Database, object_info: ObjectInfoSource) -> None:
+        self._database = database
+        self._object_info = object_info
+
+    # --- create, read, change
+
+    async def create_task(self, new: NewTask, by: Principal) -> UUID:
+        """K unique prompts with N seeds each, drawn from the pools and streamed into the database."""
+        plan.check_size(new.target_prompts, new.seeds_per_prompt)
+        async with self._database.transaction() as connection:
+            workflow = await workflows_repository.get(connection, new.workflow_id)
+            if workflow is None:
+                raise InvalidField("workflow_id", f"names no workflow: {new.workflow_id}")
+            pools = await pools_repository.resolve(connection, new.variable_pool_ids)
+            plan.check_capacity(pools, new.target_prompts)
+            drawn = plan.TaskPlan(
+                task_id=uuid7(),
+                sampling_seed=secrets.randbelow(plan.SEED_SPACE),
+                template=prompt_template(workflow.raw_definition, workflow.bindings),
+                pools=pools,
+                prompts=new.target_prompts,
+                seeds_per_prompt=new.seeds_per_prompt,
+            )
+            await _insert(connection, drawn, new, workflow, by)
+            await prompts_repository.copy_prompts(connection, _breathing(drawn.prompt_rows()))
+            await prompts_repository.copy_seeds(connection, _breathing(drawn.seed_rows()))
+            await audit(connection, by.user_id, "task_created", str(drawn.task_id))
+        return drawn.task_id
+
+    async def view(self, task_id: UUID, *, after_position: int, limit: int) -> TaskView:
+        """The task with the prompts that follow that position."""
+        async with self._database.connection() as connection:
+            task = found(await repository.get(connection, task_id), task_id)
+            prompts = await prompts_repository.page(connection, task_id, after_position, limit + 1)
+            pilot = await repository.last_pilot(connection, task_id)
+        next_position = prompts[limit - 1].position if len(prompts) > limit else None
+        return TaskView(task, prompts[:limit], next_position, pilot)
+
+    async def newest(self, before: tuple[datetime, UUID] | None, limit: int) -> tuple[list[tuple[Task, Totals]], bool]:
+        """Tasks with their totals, and whether older ones follow."""
+        async with self._database.connection() as connection:
+            tasks = await repository.newest(connection, before, limit + 1)
+            totals = await progress_repository.totals(connection, [task.id for task in tasks[:limit]])
+        rows = [(task, totals.get(task.id) or _untouched(task)) for task in tasks[:limit]]
+        return rows, len(tasks) > limit
+
+    async def change(self, task_id: UUID, changes: TaskChanges) -> None:
+        """Notes, overlap and blind: about labelling, so in every state."""
+        sent = changes.model_fields_set
+        for name in sent - {"notes"}:
+            if getattr(changes, name) is None:
+                raise InvalidField(name, "must not be null; leave it out to keep it")
+        async with self._database.transaction() as connection:
+            changed = await repository.change(
+                connection,
+                task_id,
+                set_notes="notes" in sent,
+                notes=changes.notes,
+                overlap=changes.overlap,
+                blind=changes.blind,
+            )
+            found(changed, task_id)
+
+    # --- freeze and its snapshot
+
+    async def freeze(self, task_id: UUID, by: Principal) -> tuple[Task, Pilot | None]:
+        """Lock prompts, seeds and recipe for good, and make a row for every batch and every image to come."""
+        async with self._database.connection() as connection:
+            await ensure_partitions(connection, datetime.now(UTC))
+        async with self._database.transaction() as connection:
+            task = found(await repository.lock(connection, task_id), task_id)
+            state = next_state(task.state, Verb.FREEZE)
+            pilot = await repository.last_valid_pilot(connection, task)
+            await repository.cancel_running_pilot(connection, task_id)
+            await self._freeze(connection, task, state, pilot)
+            await audit(connection, by.user_id, "task_frozen", str(task_id))
+            return found(await repository.get(connection, task_id), task_id), pilot
+
+    async def _freeze(self, connection: Connection, task: Task, state: TaskState, pilot: Pilot | None) -> None:
+        workflow = await workflow_of(connection, task)
+        pools = await _pools_of(connection, task)
+        overrides = plan.overrides_of(pilot.overrides if pilot else None, task.batch_size)
+        batch_size = overrides["batch_size"] or task.batch_size
+        document = snapshot.DocumentDigest()
+        async for prompt in prompts_repository.in_order(connection, task.id):
+            document.add(prompt)
+        frozen_at = await freeze_repository.now(connection)
+        frozen = frozen_snapshot(
+            task,
+            workflow,
+            pools,
+            frozen_at=frozen_at,
+            overrides=overrides,
+            batch_size=batch_size,
+            document=document,
+        )
+        await freeze_repository.freeze(
+            connection,
+            task.id,
+            state=state,
+            frozen_at=frozen_at,
+            batch_size=batch_size,
+            frozen_snapshot=frozen,
+            digest=document.whole(frozen),
+        )
+        await freeze_repository.insert_plan(
+            connection,
+            task.id,
+            frozen_at=frozen_at,
+            seeds_per_prompt=task.seeds_per_prompt,
+            batch_size=batch_size,
+            metadata=generation_metadata(workflow),
+        )
+
+    async def snapshot(self, task_id: UUID) -> tuple[Task, AsyncIterator[bytes]]:
+        """The canonical document, piece by piece; its SHA-256 is the task's digest."""
+        async with self._database.connection() as connection:
+            task = found(await repository.get(connection, task_id), task_id)
+        next_state(task.state, Verb.READ_SNAPSHOT)
+        return task, self._snapshot_pieces(task)
+
+    async def _snapshot_pieces(self, task: Task) -> AsyncIterator[bytes]:
+        """In pages: what is frozen cannot change between two, and no connection waits for a slow reader."""
+        assert task.frozen_snapshot is not None
+        yield snapshot.HEAD
+        position, separator = prompts_repository.BEFORE_FIRST, b""
+        while True:
+            async with self._database.connection() as connection:
+                prompts = await prompts_repository.page(connection, task.id, position, SNAPSHOT_PAGE)
+            if not prompts:
+                break
+            yield separator + b",".join(map(snapshot.entry, prompts))
+            position, separator = prompts[-1].position, b","
+        yield snapshot.tail(task.frozen_snapshot)
+
+    # --- run and cancel
+
+    async def run(self, task_id: UUID, by: Principal) -> tuple[TaskState, list[Worker]]:
+        """Start, or resume what is missing: what failed is pending again, what is done stays untouched."""
+        async with self._database.connection() as connection:
+            task = found(await repository.get(connection, task_id), task_id)
+            await _check_can_run(connection, task)
+        assert task.frozen_snapshot is not None
+        workers = await self.able_workers(task.frozen_snapshot["graph"])
+        async with self._database.transaction() as connection:
+            task = found(await repository.lock(connection, task_id), task_id)
+            state = await _check_can_run(connection, task)
+            assert task.frozen_at is not None
+            ids = repository.id_bounds(task.frozen_at, task.frozen_at)
+            await freeze_repository.retry_failed(connection, task_id, ids)
+            await repository.start(connection, task_id, state)
+            await top_up(connection, task_id)
+            await audit(connection, by.user_id, "task_run", str(task_id))
+            # A task that was cancelled after its last image has nothing left to do.
+            state = await repository.finish_task_if_complete(connection, task_id) or state
+        return state, workers
+
+    async def able_workers(self, graph: Graph) -> list[Worker]:
+        """Asked before anything starts; NoHealthyWorker says of each worker why not."""
+        async with self._database.connection() as connection:
+            workers = await workers_repository.list_all(connection)
+        return await able_workers(workers, graph, self._object_info)
+
+    async def cancel(self, task_id: UUID, by: Principal) -> TaskState:
+        """Nothing more is made; the orchestrator takes back what workers have. Images done stay."""
+        async with self._database.transaction() as connection:
+            task = found(await repository.lock(connection, task_id), task_id)
+            state = next_state(task.state, Verb.CANCEL)
+            await repository.end(connection, task_id, state, CANCELLED)
+            await enqueue(connection, [cancel_job(task_id)])
+            await audit(connection, by.user_id, "task_cancelled", str(task_id))
+        return state
+
+    # --- progress
+
+    async def progress(self, task_id: UUID, *, after_position: int, limit: int) -> TaskProgress:
+        async with self._database.connection() as connection:
+            task = found(await repository.get(connection, task_id, with_snapshot=False), task_id)
+            totals = (await progress_repository.totals(connection, [task_id])).get(task_id)
+            if totals is None:
+                rows = await _untouched_page(connection, task, after_position, limit + 1)
+            else:
+                rows = await progress_repository.page(connection, task_id, after_position, limit + 1)
+            reasons: list[FailureReason] = []
+            if totals is not None and totals.failed_prompts:
+                reasons = await progress_repository.reasons(connection, task_id, REASONS_SHOWN)
+        next_position = rows[limit - 1].position if len(rows) > limit else None
+        return TaskProgress(task, totals or _untouched(task), rows[:limit], reasons, next_position)
+
+
+async def _insert(
+    connection: Connection, drawn: plan.TaskPlan, new: NewTask, workflow: Workflow, by: Principal
+) -> None:
+    if new.ab_test_id is not None and not await repository.ab_test_exists(connection, new.ab_test_id):
+        raise InvalidField("ab_test_id", f"names no A/B test: {new.ab_test_id}")
+    await repository.insert(
+        connection,
+        task_id=drawn.task_id,
+        workflow_id=workflow.id,
+        notes=new.notes,
+        target_prompts=drawn.prompts,
+        seeds_per_prompt=drawn.seeds_per_prompt,
+        variable_pool_ids=[pool.id for pool in drawn.pools],
+        variable_pool_version=plan.pool_versions(drawn.pools),
+        sampling_seed=drawn.sampling_seed,
+        seed_mode=workflow.seed_mode,
+        batch_size=plan.batch_size(workflow.seed_mode, drawn.seeds_per_prompt, workflow.max_batch_size),
+        overlap=new.overlap,
+        blind=new.blind,
+        ab_test_id=new.ab_test_id,
+        created_by=by.user_id,
+    )
+
+
+async def _breathing(rows: Iterator[Row]) -> AsyncIterator[Row]:
+    for number, row in enumerate(rows):
+        if number % ROWS_BETWEEN_BREATHS == 0:
+            await asyncio.sleep(0)
+        yield row
+
+
+async def _check_can_run(connection: Connection, task: Task) -> TaskState:
+    state = next_state(task.state, Verb.RUN)
+    if task.state is TaskState.DONE and not await freeze_repository.has_missing_images(connection, task.id):
+        raise refuse_nothing_missing()
+    return state
+
+
+async def workflow_of(connection: Connection, task: Task) -> Workflow:
+    workflow = await workflows_repository.get(connection, task.workflow_id)
+    assert workflow is not None, "a foreign key holds it"
+    return workflow
+
+
+async def _pools_of(connection: Connection, task: Task) -> list[VariablePool]:
+    return await pools_repository.resolve(connection, [str(pool_id) for pool_id in task.variable_pool_ids])
+
+
+def _untouched(task: Task) -> Totals:
+    return untouched(task.target_prompts, task.seeds_per_prompt)
+
+
+async def _untouched_page(connection: Connection, task: Task, after_position: int, limit: int) -> list[PromptProgress]:
+    prompts = await prompts_repository.page(connection, task.id, after_position, limit)
+    return untouched_prompts([(prompt.id, prompt.position) for prompt in prompts], task.seeds_per_prompt)
+
+
+def found(task: Task | None, task_id: UUID) -> Task:
+    if task is None:
+        raise NotFound(f"There is no task {task_id}.")
+    return task
