@@ -687,6 +687,8 @@ CREATE INDEX generations_batch ON ONLY public.generations USING btree (batch_id,
 
 CREATE INDEX generations_open ON ONLY public.generations USING btree (task_id, id) WHERE ((state = 'pending'::text) AND (NOT pilot));
 
+CREATE INDEX generations_pilot ON ONLY public.generations USING btree (pilot_id) WHERE pilot;
+
 CREATE INDEX generations_prompt ON ONLY public.generations USING btree (task_id, prompt_id);
 
 CREATE INDEX pgqueuer_ep_ea_idx ON public.pgqueuer USING btree (entrypoint, execute_after) WHERE (status = 'queued'::public.pgqueuer_status);

@@ -406,6 +406,7 @@ create table generations (
 create index generations_prompt on generations (task_id, prompt_id);
 create index generations_open on generations (task_id, id) where state = 'pending' and not pilot;
 create index generations_batch on generations (batch_id, position);
+create index generations_pilot on generations (pilot_id) where pilot;
 create table generations_default partition of generations default;
 """
 
