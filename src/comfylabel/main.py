@@ -1,37 +1,62 @@
 """The composition root of the API: settings in, one application out."""
 
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.responses import PlainTextResponse, Response
 
 from comfylabel.ab_tests.routes import router as ab_tests_router
 from comfylabel.ab_tests.service import AbTestService
+from comfylabel.accounts.dependencies import Admin
+from comfylabel.accounts.idempotency import Idempotency
 from comfylabel.accounts.routes import router as accounts_router
 from comfylabel.accounts.secret_key import secret_key
-from comfylabel.accounts.service import AccountService
+from comfylabel.accounts.service import SESSION_COOKIE, AccountService
 from comfylabel.annotations.routes import router as annotations_router
 from comfylabel.annotations.service import AnnotationService
 from comfylabel.comfy.client import worker_session
 from comfylabel.db.pool import Database
-from comfylabel.http import error_handler
+from comfylabel.errors import ComfyLabelError
+from comfylabel.http import error_handler, pages
 from comfylabel.http.envelope import ErrorEnvelope
+from comfylabel.http.guards import Guard, GuardRules
+from comfylabel.http.metrics import CountRequests, Metrics
+from comfylabel.http.origins import host_is_loopback
+from comfylabel.http.probes import router as probes_router
 from comfylabel.settings import Settings
 from comfylabel.storage.routes import router as images_router
 from comfylabel.storage.signing import Signer
 from comfylabel.storage.store import ObjectStore
+from comfylabel.variable_pools.routes import router as variable_pools_router
+from comfylabel.variable_pools.service import VariablePoolService
+from comfylabel.workers.encryption import Vault
 from comfylabel.workers.routes import router as workers_router
 from comfylabel.workers.service import WorkerService
 
-MAX_BODY_BYTES = 2**20  # of JSON; a route that takes files says its own limit
+WEB = Path(__file__).parent / "web"
+# A workflow's JSON of any honest size; larger files are read to their end and refused in words.
+MAX_UPLOAD_BYTES = 64 * 2**20
+# Lines of an export are many, and a local network is faster than gzip.
+NOT_WORTH_COMPRESSING = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/x-ndjson", "application/jsonl")
 
-ROUTERS = (accounts_router, workers_router, ab_tests_router, annotations_router, images_router)
+
+class OpenDoor(ComfyLabelError):
+    """auth=off is allowed on a loopback address only."""
+
+    code = "open_door"
 
 
 def create_app(settings: Settings, *, database_url: str) -> FastAPI:
+    refuse_open_door(settings)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as open_things:
@@ -53,12 +78,45 @@ def create_app(settings: Settings, *, database_url: str) -> FastAPI:
             "4XX": {"model": ErrorEnvelope, "description": "Refused; `code` says why and never changes"},
             "5XX": {"model": ErrorEnvelope, "description": "The server, its database or its store failed"},
         },
-        max_body_size=MAX_BODY_BYTES,
     )
-    error_handler.install(app)
+    install_middleware(app, settings)
     for router in ROUTERS:
         app.include_router(router)
+    pages.install(app, WEB)
     return app
+
+
+def install_middleware(app: FastAPI, settings: Settings) -> None:
+    """From the inside out: the last one added sees a request first."""
+    metrics = app.state.metrics = Metrics()
+    app.add_middleware(Idempotency)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, exclude_content_types=NOT_WORTH_COMPRESSING)
+    error_handler.install(app)
+    app.add_middleware(CountRequests, metrics=metrics)
+    app.add_middleware(
+        Guard,
+        rules=GuardRules(
+            origin=settings.origin,
+            host_names=own_names(settings),
+            session_cookie=SESSION_COOKIE,
+            image_origins={settings.cdn_url} if settings.cdn_url else set(),
+            larger_bodies={"/api/workflows": MAX_UPLOAD_BYTES},
+        ),
+    )
+
+
+def own_names(settings: Settings) -> set[str]:
+    """The names that a request may call us by; addresses are checked by themselves."""
+    machine = socket.gethostname().lower()
+    public = urlsplit(settings.origin).hostname or ""
+    return {settings.host.lower(), public, machine, f"{machine}.local"}
+
+
+def refuse_open_door(settings: Settings) -> None:
+    """Without sign-in, whoever reaches the server is its admin: so nobody but this machine may reach it."""
+    hosts = {settings.host, urlsplit(settings.origin).hostname or ""}
+    if settings.auth == "off" and not all(host_is_loopback(host) for host in hosts):
+        raise OpenDoor(f"auth=off is allowed on a loopback address only, not on {', '.join(sorted(hosts))}.")
 
 
 def compose(app: FastAPI, settings: Settings, database: Database) -> None:
@@ -67,14 +125,38 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state = app.state
     state.settings = settings
     state.database = database
+    state.sealer = Vault(secret)
     state.accounts = AccountService(database, origin=settings.origin, auth_on=settings.auth == "on")
     state.store = ObjectStore.open(settings.object_store_url)
     state.signer = Signer(secret, settings.cdn_url or settings.origin)
     state.workers = WorkerService(
         database, secret=secret, own_port=settings.port, max_image_bytes=settings.max_image_bytes
     )
+    state.variable_pools = VariablePoolService(database)
     state.ab_tests = AbTestService(database)
     state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url)
+
+
+monitoring = APIRouter(tags=["probes"])
+
+
+@monitoring.get("/metrics", response_class=PlainTextResponse)
+async def metrics(request: Request, _admin: Admin) -> Response:
+    """For Prometheus, with an admin's API token: behind a proxy every caller looks like this machine itself."""
+    counted: Metrics = request.app.state.metrics
+    return counted.answer(request.app.state.database)
+
+
+ROUTERS = (
+    accounts_router,
+    workers_router,
+    variable_pools_router,
+    ab_tests_router,
+    annotations_router,
+    images_router,
+    probes_router,
+    monitoring,
+)
 
 
 def openapi_document() -> bytes:

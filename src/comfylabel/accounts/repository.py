@@ -65,6 +65,7 @@ async def end_sessions(connection: Connection, user_id: UUID) -> None:
 FORGET_EXPIRED = (
     "delete from sessions where expires_at < now()",
     "delete from sign_in_links where expires_at < now() - interval '1 day'",
+    "delete from idempotency_keys where created_at < now() - interval '1 day'",
 )
 
 
@@ -172,9 +173,7 @@ returning {USER_COLUMNS}
 """
 
 
-async def change_user(
-    connection: Connection, user_id: UUID, *, name: str, role: Role, disabled: bool
-) -> User:
+async def change_user(connection: Connection, user_id: UUID, *, name: str, role: Role, disabled: bool) -> User:
     row = await connection.fetchrow(UPDATE_USER, user_id, name, role, disabled)
     assert row is not None
     return _user(row)

@@ -81,9 +81,7 @@ async def create_user(body: NewUser, admin: Admin, service: Service) -> Response
 
 @router.patch("/users/{user_id}", response_model=Envelope[UserAnswer])
 async def change_user(user_id: UUID, body: UserChange, admin: Admin, service: Service) -> Response:
-    return ok(
-        await service.change_user(admin, user_id, name=body.name, role=body.role, disabled=body.disabled)
-    )
+    return ok(await service.change_user(admin, user_id, name=body.name, role=body.role, disabled=body.disabled))
 
 
 @router.post("/users/{user_id}/link", status_code=201, response_model=Envelope[SignInLinkAnswer])

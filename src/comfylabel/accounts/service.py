@@ -58,11 +58,7 @@ class AccountService:
         async with self._database.connection() as connection:
             found = await repository.user_by_name(connection, name)
         user, password_hash = found or (None, None)
-        if (
-            not await password_matches(password, password_hash)
-            or user is None
-            or user.disabled_at is not None
-        ):
+        if not await password_matches(password, password_hash) or user is None or user.disabled_at is not None:
             raise NotSignedIn("Name and password do not go together.")
         async with self._database.transaction() as connection:
             return await self._open_session(connection, user, "password")
@@ -70,9 +66,7 @@ class AccountService:
     async def _open_session(self, connection: Connection, user: User, way: str) -> Session:
         await repository.forget_expired(connection)
         session = Session(user, credentials.new_secret(), _in(credentials.SESSION_LIFETIME))
-        await repository.add_session(
-            connection, credentials.hash_of(session.secret), user.id, session.expires_at
-        )
+        await repository.add_session(connection, credentials.hash_of(session.secret), user.id, session.expires_at)
         await repository.audit(connection, user.id, "signed_in", user.name, {"way": way})
         return session
 
@@ -172,9 +166,7 @@ class AccountService:
         async with self._database.connection() as connection:
             return await repository.tokens(connection, principal.user_id)
 
-    async def create_token(
-        self, principal: Principal, name: str, expires_at: datetime | None
-    ) -> tuple[ApiToken, str]:
+    async def create_token(self, principal: Principal, name: str, expires_at: datetime | None) -> tuple[ApiToken, str]:
         """The token's row and its text, which nobody sees again."""
         _refuse_token(principal, "make API tokens")
         if expires_at is not None and expires_at <= datetime.now(UTC):
@@ -209,9 +201,7 @@ async def _existing_or_new_admin(connection: Connection, name: str) -> User:
         return created
     found = await repository.user_by_name(connection, name)
     assert found is not None
-    return await repository.change_user(
-        connection, found[0].id, name=found[0].name, role=Role.ADMIN, disabled=False
-    )
+    return await repository.change_user(connection, found[0].id, name=found[0].name, role=Role.ADMIN, disabled=False)
 
 
 def _refuse_token(principal: Principal, what: str) -> None:

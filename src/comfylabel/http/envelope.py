@@ -57,7 +57,5 @@ def as_json(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump()
     if isinstance(value, Decimal):
-        return (
-            int(value) if value == value.to_integral_value() else float(value)
-        )  # PostgreSQL's sum() of bigint
+        return int(value) if value == value.to_integral_value() else float(value)  # PostgreSQL's sum() of bigint
     raise TypeError(f"{type(value).__name__} is no JSON value")

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from comfylabel.db.pool import AWAY
 from comfylabel.errors import ComfyLabelError, Conflict, TooManyRequests, Unavailable
@@ -48,7 +49,42 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(asyncpg.UniqueViolationError, answer_race)
     for away in AWAY:
         app.add_exception_handler(away, answer_away)
-    app.add_exception_handler(Exception, answer_unexpected)
+    app.add_middleware(CatchAll)
+
+
+class CatchAll:
+    """For what goes wrong outside a route, in a middleware or while a body is read, and for what nobody expected."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except Exception as error:
+            if started or scope["type"] != "http":
+                raise  # half an answer is out: all that is left is to cut the connection
+            answer = await _answer_any(Request(scope, receive), error)
+            await answer(scope, receive, send)
+
+
+async def _answer_any(request: Request, error: Exception) -> Response:
+    match error:
+        case ComfyLabelError():
+            return await answer_known(request, error)
+        case HTTPException():
+            return await answer_http(request, error)
+        case _ if isinstance(error, AWAY):
+            return await answer_away(request, error)
+        case _:
+            return await answer_unexpected(request, error)
 
 
 async def answer_known(_request: Request, error: Exception) -> Response:
@@ -74,6 +110,7 @@ async def answer_http(request: Request, error: Exception) -> Response:
     message = {
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.method} is not possible at {request.url.path}.",
+        408: "The request was not sent to its end.",
         413: "The request is too large.",
     }.get(error.status_code, f"{str(error.detail).rstrip('.')}.")
     code = _CODES.get(error.status_code, "internal" if error.status_code >= _INTERNAL else "bad_request")

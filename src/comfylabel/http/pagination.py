@@ -16,9 +16,7 @@ def encode_cursor(position: Mapping[str, Any]) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(dict(position), default=as_json)).decode().rstrip("=")
 
 
-def decode_cursor(
-    cursor: str | None, kinds: Mapping[str, Callable[[Any], Any]] | None = None
-) -> dict[str, Any] | None:
+def decode_cursor(cursor: str | None, kinds: Mapping[str, Callable[[Any], Any]] | None = None) -> dict[str, Any] | None:
     """`kinds` names every key and what makes its value, as in {"id": UUID, "at": datetime.fromisoformat}."""
     if not cursor:
         return None

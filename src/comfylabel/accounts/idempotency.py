@@ -1,0 +1,152 @@
+"""`Idempotency-Key`: a POST repeated because its answer got lost is answered again and not done again.
+
+The key belongs to the user who sent it, for a day. The request's digest is taken while the route reads it, so an
+upload is never held in memory. Only success is remembered: what was refused has changed nothing and may be tried
+again under the same key. A key whose server died at work is free again after 15 minutes.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from comfylabel.accounts import idempotency_repository as repository
+from comfylabel.accounts.service import SESSION_COOKIE, AccountService
+from comfylabel.db.pool import Database
+from comfylabel.http.envelope import failed
+
+_KEY = re.compile(r"[\x21-\x7e]{1,200}")
+_SUCCESS = range(200, 300)
+
+
+class Sealer(Protocol):
+    """Answers are kept encrypted: one may hold a sign-in link or an API token."""
+
+    def encrypt(self, text: str) -> str: ...
+
+    def decrypt(self, encrypted: str) -> str: ...
+
+
+class Idempotency:
+    """The middleware around every POST of the API but the sign-in, which no user can be asked about."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        key, user_id = await _key_and_user(scope)
+        if key is None or user_id is None:
+            await self._app(scope, receive, send)
+        elif not _KEY.fullmatch(key):
+            await _BAD_KEY(scope, receive, send)
+        else:
+            await self._once(_Request(scope, receive), user_id, key, send)
+
+    async def _once(self, request: "_Request", user_id: UUID, key: str, send: Send) -> None:
+        database: Database = request.scope["app"].state.database
+        async with database.connection() as connection:
+            claimed = await repository.claim(connection, user_id, key)
+        if not claimed:
+            await (await self._repeat(request, database, user_id, key))(request.scope, request.receive, send)
+            return
+        answer = _Answer()
+        try:
+            await self._app(request.scope, request.receive, answer.collect)
+        finally:
+            async with database.connection() as connection:
+                if answer.status in _SUCCESS:
+                    body = _sealer(request.scope).encrypt(answer.body.decode())
+                    digest = await request.digest()
+                    await repository.remember(
+                        connection, user_id, key, request=digest, status=answer.status, body=body.encode()
+                    )
+                else:
+                    await repository.release(connection, user_id, key)
+        await answer.pass_on(send)
+
+    async def _repeat(self, request: "_Request", database: Database, user_id: UUID, key: str) -> Response:
+        async with database.connection() as connection:
+            known = await repository.known(connection, user_id, key)
+        if known is None or known.status is None:
+            return failed("The first request with this Idempotency-Key is still at work.", "in_flight", 409)
+        if known.request != await request.digest():
+            message = "This Idempotency-Key was used for another request."
+            return failed(message, "idempotency_key_reused", 422)
+        body = _sealer(request.scope).decrypt(known.body.decode())
+        return Response(body, known.status, {"idempotent-replayed": "true"}, "application/json")
+
+
+@dataclass
+class _Request:
+    """Takes the digest of the body as it goes by."""
+
+    scope: Scope
+    _receive: Receive
+    _complete: bool = False
+
+    def __post_init__(self) -> None:
+        self._hash = hashlib.sha256(self.scope["path"].encode() + b"?" + self.scope["query_string"] + b"\n")
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._hash.update(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+        return message
+
+    async def digest(self) -> bytes:
+        """Of the whole body, also the part that nobody has read."""
+        while not self._complete:
+            if (await self.receive())["type"] != "http.request":
+                break
+        return self._hash.digest()
+
+
+@dataclass
+class _Answer:
+    """Held back until it is remembered: who has seen it can rely on seeing it again."""
+
+    status: int = 500
+    body: bytes = b""
+    _messages: list[Message] = field(default_factory=list)
+
+    async def collect(self, message: Message) -> None:
+        self._messages.append(message)
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message["type"] == "http.response.body":
+            self.body += message.get("body", b"")
+
+    async def pass_on(self, send: Send) -> None:
+        for message in self._messages:
+            await send(message)
+
+
+async def _key_and_user(scope: Scope) -> tuple[str | None, UUID | None]:
+    if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].startswith("/api/"):
+        return None, None
+    headers = Headers(scope=scope)
+    key = headers.get("idempotency-key")
+    if key is None or scope["path"].startswith("/api/auth/"):
+        return None, None
+    accounts: AccountService = scope["app"].state.accounts
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    principal = await accounts.principal(
+        session=cookie_parser(headers.get("cookie", "")).get(SESSION_COOKIE),
+        token=token if kind.lower() == "bearer" else None,
+    )
+    return key, principal.user_id if principal else None
+
+
+def _sealer(scope: Scope) -> Sealer:
+    sealer: Any = scope["app"].state.sealer
+    return sealer  # type: ignore[no-any-return]  # app.state is untyped; main.py puts a Vault there
+
+
+_BAD_KEY = failed("Idempotency-Key must be 1 to 200 visible ASCII characters.", "invalid_field", 422)

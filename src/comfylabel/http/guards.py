@@ -1,0 +1,138 @@
+"""What every request passes and every answer carries: Host and Origin, limits of size and patience, headers."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from comfylabel.http.envelope import failed
+from comfylabel.http.origins import host_is_ours, is_cross_site
+
+log = structlog.get_logger(__name__)
+
+MAX_BODY_BYTES = 2**20
+# Between two pieces of a body: a phone on a train is slower than a server, but not this slow.
+SILENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class GuardRules:
+    """`larger_bodies`: bytes by path, for the few that take files."""
+
+    origin: str
+    host_names: Collection[str]
+    session_cookie: str
+    image_origins: Collection[str]
+    larger_bodies: Mapping[str, int]
+
+    def headers(self) -> dict[str, str]:
+        images = " ".join(["'self' blob: data:", *sorted(self.image_origins)])
+        headers = {
+            "Content-Security-Policy": (
+                f"default-src 'self'; script-src 'self'; img-src {images}; connect-src 'self'; "
+                "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+            ),
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "same-origin",
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        }
+        if self.origin.startswith("https:"):
+            headers["Strict-Transport-Security"] = "max-age=31536000"
+        return headers
+
+
+class Guard:
+    """The outermost middleware. A header that the answer has already is left as it is."""
+
+    def __init__(self, app: ASGIApp, rules: GuardRules) -> None:
+        self._app = app
+        self._rules = rules
+        self._headers = rules.headers()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send, self._headers | _cache_rule(scope["path"]))
+        refused = self._refusal(scope)
+        if refused is not None:
+            await refused(scope, receive, answer.send)
+            return
+        await self._app(scope, _LimitedBody(receive, self._body_limit(scope)).receive, answer.send)
+
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host")
+        if not host_is_ours(host, self._rules.host_names):
+            log.warning("foreign_host", host=host, path=scope["path"])
+            return failed("This server is not known by that name; set its public address.", "foreign_host", 421)
+        if self._is_cross_site(scope, headers):
+            log.warning("cross_site_request", origin=headers.get("origin"), path=scope["path"])
+            return failed("Requests from other sites are refused.", "cross_site", 403)
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._body_limit(scope):
+            return failed("The request is too large.", "too_large", 413, headers={"connection": "close"})
+        return None
+
+    def _is_cross_site(self, scope: Scope, headers: Headers) -> bool:
+        seen_as = f"{scope['scheme']}://{headers.get('host', '')}".lower()
+        return is_cross_site(
+            scope["method"],
+            origin=headers.get("origin"),
+            fetch_site=headers.get("sec-fetch-site"),
+            own_origins=(self._rules.origin.lower(), seen_as),
+            has_session=self._rules.session_cookie in cookie_parser(headers.get("cookie", "")),
+        )
+
+    def _body_limit(self, scope: Scope) -> int:
+        return self._rules.larger_bodies.get(scope["path"], MAX_BODY_BYTES)
+
+
+class _Answer:
+    """Adds the headers on the way out."""
+
+    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
+        self._send = send
+        self._headers = headers
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in self._headers.items():
+                headers.setdefault(name, value)
+        await self._send(message)
+
+
+class _LimitedBody:
+    """Reads no more and waits no longer than allowed; raises where the body is being read."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._left = limit
+        self._complete = False
+
+    async def receive(self) -> Message:
+        if self._complete:
+            return await self._receive()  # waits for the end of the connection, however long the answer takes
+        try:
+            async with asyncio.timeout(SILENCE_SECONDS):
+                message = await self._receive()
+        except TimeoutError:
+            raise HTTPException(408, "Too slow") from None
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise HTTPException(413)
+        self._complete = not message.get("more_body", False)
+        return message
+
+
+def _cache_rule(path: str) -> dict[str, str]:
+    """Answers of the API are for the one who asked and for now, unless their route says more."""
+    return {"Cache-Control": "no-store"} if path.startswith("/api/") else {}
