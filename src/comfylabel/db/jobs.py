@@ -58,8 +58,7 @@ async def enqueue(connection: Connection, jobs: Sequence[PlannedJob]) -> int:
     """Add the jobs whose work has none yet, in the caller's transaction; returns how many were added."""
     if not jobs:
         return 0
-    # Not the pool driver: it would run outside the transaction and survive its rollback.
-    queries = Queries(AsyncpgDriver(connection))  # type: ignore[arg-type]  # a pool's proxy has the connection's methods
+    queries = Queries(_CallersTransaction(connection))  # type: ignore[arg-type]  # a pool's proxy has the same methods
     added = await queries.enqueue(
         [job.entrypoint for job in jobs],
         [orjson.dumps(job.payload) for job in jobs],
@@ -68,6 +67,16 @@ async def enqueue(connection: Connection, jobs: Sequence[PlannedJob]) -> int:
         on_conflict="skip",
     )
     return sum(job_id is not None for job_id in added)
+
+
+class _CallersTransaction(AsyncpgDriver):
+    """Not the pool driver: that would run outside the transaction and survive its rollback."""
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        # PgQueuer binds its last argument, jsonb[] headers, as text; our codec takes values and would quote it again.
+        *others, headers = args
+        assert isinstance(headers, list)
+        return await super().fetch(query, *others, [orjson.loads(text) if text else None for text in headers])
 
 
 Handler = Callable[[dict[str, Any]], Awaitable[None]]

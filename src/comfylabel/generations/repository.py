@@ -16,7 +16,7 @@ select t.priority,
                       where enabled and removed_at is null), 0) as window_size,
        (select count(*) from pgqueuer
         where entrypoint = 'generate' and status in ('queued', 'picked')
-        and starts_with(dedupe_key, $1::text || ':')) as taken
+        and starts_with(dedupe_key, $1::uuid::text || ':')) as taken
 from tasks t where t.id = $1 and t.state = 'RUNNING' and t.paused_at is null
 """
 
@@ -29,7 +29,7 @@ from (select id, position from batches
 join generations g on g.batch_id = b.id and g.state = 'pending'
 where not exists (
   select from pgqueuer j where j.status in ('queued', 'picked')
-  and j.dedupe_key = $1::text || ':' || g.prompt_id::text || ':' || g.chunk::text)
+  and j.dedupe_key = $1::uuid::text || ':' || g.prompt_id::text || ':' || g.chunk::text)
 order by b.position, g.chunk
 limit $3
 """
