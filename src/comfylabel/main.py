@@ -38,6 +38,7 @@ from comfylabel.storage.store import ObjectStore
 from comfylabel.variable_pools.routes import router as variable_pools_router
 from comfylabel.variable_pools.service import VariablePoolService
 from comfylabel.workers.encryption import Vault
+from comfylabel.workers.resolver import GuardedResolver
 from comfylabel.workers.routes import router as workers_router
 from comfylabel.workers.service import WorkerService
 
@@ -62,7 +63,7 @@ def create_app(settings: Settings, *, database_url: str) -> FastAPI:
         async with AsyncExitStack() as open_things:
             database = await Database.connect(database_url)
             open_things.push_async_callback(database.close)
-            app.state.worker_session = await open_things.enter_async_context(worker_session())
+            app.state.worker_session = await open_things.enter_async_context(worker_session(GuardedResolver()))
             compose(app, settings, database)
             yield
 

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from aiohttp.client_exceptions import ConnectionTimeoutError
 from yarl import URL
 
@@ -66,9 +67,9 @@ class Timeouts:
 
 
 @asynccontextmanager
-async def worker_session() -> AsyncIterator[aiohttp.ClientSession]:
+async def worker_session(resolver: AbstractResolver | None = None) -> AsyncIterator[aiohttp.ClientSession]:
     """For any number of workers: no shared cookies, no proxy from the environment, no common limit."""
-    connector = aiohttp.TCPConnector(limit=0)
+    connector = aiohttp.TCPConnector(limit=0, resolver=resolver)
     async with aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
     ) as session:

@@ -25,6 +25,7 @@ from comfylabel.orchestrator.recipes import Recipes
 from comfylabel.orchestrator.submission_life import Patience, SubmissionLife
 from comfylabel.settings import Settings
 from comfylabel.storage.store import ObjectStore
+from comfylabel.workers.resolver import GuardedResolver
 from comfylabel.workers.service import WorkerService
 
 log = structlog.get_logger()
@@ -102,7 +103,7 @@ async def orchestrator(
 ) -> AsyncIterator[Orchestrator]:
     pace = pace or Pace(patience=Patience(deadline=settings.submission_deadline_seconds))
     database = await Database.connect(database_url)
-    async with worker_session() as session:
+    async with worker_session(GuardedResolver()) as session:
         secret = secret_key(settings.secret_key, settings.data_dir)
         service = WorkerService(database, secret=secret, max_image_bytes=settings.max_image_bytes)
         fleet = Fleet(database, service, session)

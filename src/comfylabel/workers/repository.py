@@ -63,9 +63,7 @@ async def insert(
     tags: Sequence[str],
 ) -> Worker | None:
     """None when the name is taken."""
-    row = await connection.fetchrow(
-        INSERT, uuid7(), name, base_url, api_key, priority, max_concurrent_jobs, list(tags)
-    )
+    row = await connection.fetchrow(INSERT, uuid7(), name, base_url, api_key, priority, max_concurrent_jobs, list(tags))
     return _worker(row) if row else None
 
 
@@ -148,18 +146,14 @@ returning {COLUMNS}
 """
 
 
-async def note_probe(
-    connection: Connection, worker: Worker, probe: Probe, *, failures_allowed: int
-) -> Worker | None:
+async def note_probe(connection: Connection, worker: Worker, probe: Probe, *, failures_allowed: int) -> Worker | None:
     """None when the worker was removed or moved meanwhile: the probe was of another one."""
     if probe.failure is None:
         row = await connection.fetchrow(
             NOTE_PASS, worker.id, worker.base_url, probe.running + probe.pending, probe.comfyui_version
         )
     else:
-        row = await connection.fetchrow(
-            NOTE_FAILURE, worker.id, worker.base_url, probe.failure, failures_allowed + 1
-        )
+        row = await connection.fetchrow(NOTE_FAILURE, worker.id, worker.base_url, probe.failure, failures_allowed + 1)
     return _worker(row) if row else None
 
 

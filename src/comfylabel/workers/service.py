@@ -22,7 +22,7 @@ from comfylabel.workers.schemas import NewWorker, Probe, Worker, WorkerChange
 
 
 class WorkerService:
-    """`secret`: the installation's, for the keys; `own_port`: where this server itself listens; a worker there would be ourselves."""
+    """`secret` is the installation's, for the keys; `own_port` where this server itself listens."""
 
     def __init__(
         self,
@@ -118,9 +118,7 @@ class WorkerService:
     async def _checked_base_url(self, text: str) -> str:
         base_url = normal_base_url(text)
         host, port = host_and_port(base_url)
-        check_addresses(
-            base_url, await _resolve(host, port), own_port=self._own_port, own_addresses=_own_addresses()
-        )
+        check_addresses(base_url, await _resolve(host, port), own_port=self._own_port, own_addresses=_own_addresses())
         return base_url
 
 
