@@ -63,9 +63,7 @@ on conflict (test_id, user_id) do nothing
 """
 
 
-async def assign(
-    connection: Connection, assignment_id: UUID, test_id: UUID, user_id: UUID, variant: str
-) -> None:
+async def assign(connection: Connection, assignment_id: UUID, test_id: UUID, user_id: UUID, variant: str) -> None:
     await connection.execute(_ASSIGN, assignment_id, test_id, user_id, variant)
 
 

@@ -62,7 +62,7 @@ async def page(
 
 
 # Only tasks that hold something to judge. Counting walks one index per task and no row of another.
-_LABELLING = """
+LABELLING = """
 select t.id as task_id, t.state, t.notes, w.name as workflow, t.blind, t.created_at,
        t.target_prompts as batches,
        (select count(*) from batches b where b.task_id = t.id and b.ready_at is not null) as ready_batches,
@@ -72,14 +72,14 @@ where t.state in ('RUNNING', 'DONE', 'FAILED') and (t.created_at, t.id) < ($2, $
   and exists (select from batches b where b.task_id = t.id and b.ready_at is not null)
 order by t.created_at desc, t.id desc limit $4
 """
-_AFTER_ALL = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
+AFTER_ALL = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 async def labelling_tasks(
     connection: Connection, user_id: UUID, position: tuple[datetime, UUID] | None, limit: int
 ) -> list[Record]:
-    at, task_id = position or _AFTER_ALL
-    return await connection.fetch(_LABELLING, user_id, at, task_id, limit)
+    at, task_id = position or AFTER_ALL
+    return await connection.fetch(LABELLING, user_id, at, task_id, limit)
 
 
 _GENERATION = """
@@ -101,7 +101,7 @@ async def generation(connection: Connection, generation_id: UUID) -> Record | No
 
 # The task before the batch, as everybody who takes both does: the other order would be a deadlock.
 _HOLD_TASK = f"{_TASK} for key share"
-_LOCK_BATCH = """
+LOCK_BATCH = """
 select id, task_id, prompt_id, candidates, spam_at is not null as closed
 from batches where id = $1 for no key update
 """
@@ -114,12 +114,12 @@ async def hold_task(connection: Connection, task_id: UUID) -> LabelledTask | Non
 
 async def lock_batch(connection: Connection, batch_id: UUID) -> ReadyBatch | None:
     """Answers to one batch take turns, so that two of them never both see the last free place."""
-    row = await connection.fetchrow(_LOCK_BATCH, batch_id)
+    row = await connection.fetchrow(LOCK_BATCH, batch_id)
     return ReadyBatch(**row) if row else None
 
 
 # In the order in which they wait for a place: see overlap.py.
-_ANSWERS = """
+ANSWERS = """
 select id, user_id, kind, surplus, client_id from annotations
 where batch_id = $1 order by surplus, updated_at, id
 """
@@ -128,19 +128,17 @@ where batch_id = $1 order by surplus, updated_at, id
 async def answers_of(connection: Connection, batch_id: UUID) -> list[StoredAnnotation]:
     return [
         StoredAnnotation(row["id"], row["user_id"], Kind(row["kind"]), row["surplus"], row["client_id"])
-        for row in await connection.fetch(_ANSWERS, batch_id)
+        for row in await connection.fetch(ANSWERS, batch_id)
     ]
 
 
-_CLIENT_ID_ELSEWHERE = """
+CLIENT_ID_ELSEWHERE = """
 select exists (select from annotations where user_id = $1 and client_id = $2 and batch_id <> $3)
 """
 
 
-async def client_id_used_elsewhere(
-    connection: Connection, user_id: UUID, client_id: str, batch_id: UUID
-) -> bool:
-    return bool(await connection.fetchval(_CLIENT_ID_ELSEWHERE, user_id, client_id, batch_id))
+async def client_id_used_elsewhere(connection: Connection, user_id: UUID, client_id: str, batch_id: UUID) -> bool:
+    return bool(await connection.fetchval(CLIENT_ID_ELSEWHERE, user_id, client_id, batch_id))
 
 
 _CLIENT_ID_REPLACED = """
@@ -153,13 +151,13 @@ async def client_id_replaced(connection: Connection, annotation_id: UUID, client
     return bool(await connection.fetchval(_CLIENT_ID_REPLACED, annotation_id, client_id))
 
 
-_CANDIDATES = """
+CANDIDATES = """
 select candidate_index, id from generations where batch_id = $1 and candidate_index = any($2::int[])
 """
 
 
 async def candidates(connection: Connection, batch_id: UUID, indexes: Collection[int]) -> Mapping[int, UUID]:
-    rows = await connection.fetch(_CANDIDATES, batch_id, list(indexes))
+    rows = await connection.fetch(CANDIDATES, batch_id, list(indexes))
     return {row["candidate_index"]: row["id"] for row in rows}
 
 
@@ -203,9 +201,7 @@ from clock_timestamp() turn
 """
 
 
-async def insert(
-    connection: Connection, annotation_id: UUID, batch: ReadyBatch, user_id: UUID, filled: Filled
-) -> None:
+async def insert(connection: Connection, annotation_id: UUID, batch: ReadyBatch, user_id: UUID, filled: Filled) -> None:
     await connection.execute(
         _INSERT, *filled.arguments(), annotation_id, batch.id, batch.task_id, batch.prompt_id, user_id
     )

@@ -70,9 +70,7 @@ async def browse_batches(
 async def submit_annotation(body: NewAnnotation, principal: Anyone, service: Service) -> Response:
     """One answer to one batch; a second one of the same person replaces it; the first is kept as history."""
     stored = await service.submit(principal, body)
-    return ok(
-        {"client_id": body.client_id, "status": stored.status, "id": stored.id, "surplus": stored.surplus}
-    )
+    return ok({"client_id": body.client_id, "status": stored.status, "id": stored.id, "surplus": stored.surplus})
 
 
 @router.get("/generations/{generation_id}", response_model=Envelope[GenerationAnswer])

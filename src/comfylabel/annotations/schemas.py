@@ -77,6 +77,7 @@ class LabellingItem(BaseModel):
     batches: int
     ready_batches: int
     done_by_me: int
+    created_at: datetime
 
 
 class LabellingAnswer(BaseModel):

@@ -60,9 +60,7 @@ class AnnotationService:
         annotation_id = mine.id if mine else uuid7()
         settled = settle(_standings(stored, annotation_id, answer.kind), task.overlap)
         surplus = answer.kind is not Kind.SKIP and annotation_id not in settled.counted
-        variant = (
-            await self._ab_tests.variant_of(connection, task.ab_test_id, user_id) if task.ab_test_id else None
-        )
+        variant = await self._ab_tests.variant_of(connection, task.ab_test_id, user_id) if task.ab_test_id else None
         filled = repository.Filled(
             answer, chosen, rejected, surplus, given.slot_order, variant, given.client_id, given.elapsed_ms
         )
@@ -73,9 +71,7 @@ class AnnotationService:
         await _apply(connection, batch, stored, settled, annotation_id)
         return Stored(annotation_id, "stored", surplus)
 
-    async def browse(
-        self, principal: Principal, task_id: UUID, cursor: str | None, limit: int
-    ) -> tuple[Page, bool]:
+    async def browse(self, principal: Principal, task_id: UUID, cursor: str | None, limit: int) -> tuple[Page, bool]:
         """A page, and whether its seeds are hidden from this person."""
         position = Position.from_cursor(cursor)
         async with self._database.connection() as connection:
@@ -163,9 +159,7 @@ def _read(given: NewAnnotation, batch: ReadyBatch) -> Answer:
     return answer
 
 
-async def _judged_images(
-    connection: Connection, batch: ReadyBatch, answer: Answer
-) -> tuple[UUID | None, UUID | None]:
+async def _judged_images(connection: Connection, batch: ReadyBatch, answer: Answer) -> tuple[UUID | None, UUID | None]:
     """The answer names images, not places in a list: that is what an export reads."""
     indexes = [index for index in (answer.chosen_index, answer.rejected_index) if index is not None]
     if not indexes:
@@ -173,9 +167,7 @@ async def _judged_images(
     found = await repository.candidates(connection, batch.id, indexes)
     for index in indexes:
         if index not in found:
-            raise Conflict(
-                f"Image {index} of this batch is missing: it cannot be judged.", code="batch_not_ready"
-            )
+            raise Conflict(f"Image {index} of this batch is missing: it cannot be judged.", code="batch_not_ready")
     return found[indexes[0]], found[indexes[1]] if len(indexes) > 1 else None
 
 
