@@ -114,7 +114,7 @@ async def test_the_schema_itself_refuses_half_a_choice(database: Database):
         for columns in ("'choice', null, null", "'tie', 1, null", "'choice', 1, 1", "'spam', null, null"):
             with pytest.raises(asyncpg.CheckViolationError):
                 await connection.execute(
-                    f"""insert into annotations 
+                    f"""insert into annotations
                           (id, batch_id, task_id, prompt_id, user_id, kind, chosen_index, rejected_index)
                         select $1, id, task_id, prompt_id, $2, {columns} from batches where id = $3""",
                     uuid7(),
