@@ -137,7 +137,7 @@ async def test_an_orphan_is_stopped_and_its_data_taken_over(tmp_path: Path) -> N
     )
 
     async def answers() -> bool:
-        return await server._is_ready()
+        return await server.answers()
 
     await until(answers)
     async with running(tmp_path / "pg") as taken:
@@ -170,7 +170,7 @@ async def test_a_killed_postmaster_is_back_with_its_data(tmp_path: Path) -> None
             os.kill(killed, signal.SIGKILL)
 
             async def is_back(killed: int = killed) -> bool:
-                return server.pid != killed and await server._is_ready()
+                return server.pid != killed and await server.answers()
 
             await until(is_back)
             assert await sql(server.url, "select count(*) from kept") == 100000
@@ -188,7 +188,7 @@ async def test_kill_9_of_every_server_process(tmp_path: Path) -> None:
             process.kill()
 
         async def is_back() -> bool:
-            return server.pid != postmaster.pid and await server._is_ready()
+            return server.pid != postmaster.pid and await server.answers()
 
         await until(is_back)
         assert await sql(server.url, "select count(*) from kept") == 100000

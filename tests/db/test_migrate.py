@@ -21,19 +21,19 @@ def empty_url(database_url: str):
 
 
 @pytest.mark.postgres_16_too
-def test_an_empty_database_becomes_current(empty_url: str) -> None:
-    assert current(empty_url) is None
-    assert not is_current(empty_url)
-    migrate(empty_url)
-    assert current(empty_url) == newest()
-    migrate(empty_url)  # again: nothing to do
-    assert is_current(empty_url)
+async def test_an_empty_database_becomes_current(empty_url: str) -> None:
+    assert await current(empty_url) is None
+    assert not await is_current(empty_url)
+    await asyncio.to_thread(migrate, empty_url)
+    assert await current(empty_url) == newest()
+    await asyncio.to_thread(migrate, empty_url)  # again: nothing to do
+    assert await is_current(empty_url)
 
 
 @pytest.mark.postgres_16_too
 async def test_several_migrate_at_once_and_one_does_it(empty_url: str) -> None:
     await asyncio.gather(*(asyncio.to_thread(migrate, empty_url) for _ in range(4)))
-    assert is_current(empty_url)
+    assert await is_current(empty_url)
 
 
 async def test_a_busy_table_stops_a_migration_within_seconds_and_nothing_is_half_done(
@@ -47,9 +47,9 @@ async def test_a_busy_table_stops_a_migration_within_seconds_and_nothing_is_half
             await asyncio.to_thread(migrate, empty_url)
         await blocker.execute("drop table users")
     await blocker.close()
-    assert current(empty_url) is None
+    assert await current(empty_url) is None
     await asyncio.to_thread(migrate, empty_url)
-    assert is_current(empty_url)
+    assert await is_current(empty_url)
 
 
 def test_schema_sql_is_what_the_migrations_make(database_url: str) -> None:

@@ -10,9 +10,17 @@ server left behind is found at the next start.
 
 import ctypes
 import os
+import signal
 import sys
+from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1
+
+
+def bound_to_us(command: Sequence[str], *, when_we_die: signal.Signals, uid: int = -1, gid: int = -1) -> list[str]:
+    """What to start so that `command`, named by an absolute path, gets that signal when this process ends."""
+    wish = (os.getpid(), int(when_we_die), uid, gid)
+    return [sys.executable, "-IS", __file__, *map(str, wish), *command]
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ import structlog
 from comfylabel.db.embedded_account import (
     Account,
     EmbeddedPostgresError,
+    EmbeddedPostgresInUseError,
     choose_account,
     give_tree,
     reachable_binaries,
@@ -90,7 +91,7 @@ class EmbeddedPostgres:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._account: Account
-        self._cluster: Path
+        self._cluster = self.data_dir.resolve()
 
     @property
     def url(self) -> str:
@@ -157,7 +158,7 @@ class EmbeddedPostgres:
         except BlockingIOError as error:
             owner = os.read(lock, 20).decode().strip() or "unknown"
             os.close(lock)
-            raise EmbeddedPostgresError(
+            raise EmbeddedPostgresInUseError(
                 f"The database in {self.data_dir} is in use by another comfylabel (process {owner}). "
                 "Stop that one, or set DATABASE_URL to share a PostgreSQL server."
             ) from error
@@ -230,7 +231,7 @@ class EmbeddedPostgres:
         """Until it takes connections. Recovery may last as it needs; dying again and again may not."""
         give_up_at = time.monotonic() + _RESPAWN_SECONDS
         await self._spawn()
-        while not await self._is_ready():
+        while not await self.answers():
             assert self._process is not None
             if self._process.returncode is not None:
                 if time.monotonic() > give_up_at:
@@ -259,8 +260,8 @@ class EmbeddedPostgres:
                 start_new_session=True,  # Ctrl-C in the terminal is ours to handle
             )
 
-    async def _is_ready(self) -> bool:
-        """A real connection, and to this cluster: a pid file proves nothing."""
+    async def answers(self) -> bool:
+        """A real connection, and to this cluster, whoever runs it: a pid file proves nothing."""
         try:
             connection = await asyncpg.connect(self.url, timeout=5)
         except (OSError, asyncpg.PostgresError, TimeoutError):

@@ -11,19 +11,22 @@ import pwd
 import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from comfylabel.db.die_with_parent import bound_to_us
 from comfylabel.errors import ComfyLabelError
 
-_LAUNCHER = Path(__file__).with_name("die_with_parent.py")
 _USER_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 _REACHABLE_ROOT = Path("/var/lib/comfylabel")
 
 
 class EmbeddedPostgresError(ComfyLabelError):
     """The embedded PostgreSQL could not be started."""
+
+
+class EmbeddedPostgresInUseError(EmbeddedPostgresError):
+    """Another process owns this database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,9 @@ class Account:
     def command(self, *command: str | Path, when_parent_dies: signal.Signals = signal.SIGINT) -> list[str]:
         """What to run so that `command` runs in this account and gets that signal when this process dies."""
         uid, gid = (self.uid, self.gid) if self.changes_user else (-1, -1)
-        launcher = (sys.executable, "-IS", str(_LAUNCHER))
-        wish = (str(os.getpid()), str(int(when_parent_dies)), str(uid), str(gid))
         program = shutil.which(command[0]) or str(command[0])
-        return [*self.prefix, *launcher, *wish, program, *map(str, command[1:])]
+        bound = bound_to_us([program, *map(str, command[1:])], when_we_die=when_parent_dies, uid=uid, gid=gid)
+        return [*self.prefix, *bound]
 
     async def run(self, *command: str | Path) -> tuple[int, str]:
         """Run to the end; the status and what it printed."""

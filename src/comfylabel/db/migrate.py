@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psycopg
+import asyncpg
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -13,15 +13,13 @@ _LOCK = 0x636F6D66
 
 
 def migrate(url: str) -> None:
-    """Alembic's `upgrade head`. Does nothing, quickly, on a database that is current."""
+    """Alembic's `upgrade head`, which does nothing on a database that is current."""
     # Imported here: a server whose database is current never pays for Alembic and SQLAlchemy (25 MB and 0.4
     # s).
     from alembic import command  # noqa: PLC0415
     from sqlalchemy import create_engine, text  # noqa: PLC0415
     from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
-    if is_current(url):
-        return
     config = _config()
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1), poolclass=NullPool)
     with engine.connect() as connection:
@@ -33,14 +31,16 @@ def migrate(url: str) -> None:
     engine.dispose()
 
 
-def current(url: str) -> str | None:
+async def current(url: str) -> str | None:
     """The revision that the database is at; None before the first."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        row = connection.execute("select to_regclass('alembic_version') is not null").fetchone()
-        if row is None or not row[0]:
-            return None
-        row = connection.execute("select version_num from alembic_version").fetchone()
-        return str(row[0]) if row else None
+    connection = await asyncpg.connect(url)
+    try:
+        revision: str | None = await connection.fetchval("select version_num from alembic_version")
+    except asyncpg.UndefinedTableError:
+        return None
+    finally:
+        await connection.close()
+    return revision
 
 
 def newest() -> str:
@@ -58,8 +58,8 @@ def newest() -> str:
     return head
 
 
-def is_current(url: str) -> bool:
-    return current(url) == newest()
+async def is_current(url: str) -> bool:
+    return await current(url) == newest()
 
 
 def _config() -> "Config":

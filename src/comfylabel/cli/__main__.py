@@ -1,0 +1,3 @@
+from comfylabel.cli.app import main
+
+main()

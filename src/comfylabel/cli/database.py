@@ -1,0 +1,80 @@
+"""Which database a command works on: DATABASE_URL's, else the embedded one, which it starts or finds running."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+from comfylabel.cli.settings import as_environment
+from comfylabel.db.embedded import EmbeddedPostgres
+from comfylabel.db.embedded_account import EmbeddedPostgresInUseError
+from comfylabel.db.migrate import is_current, migrate, newest
+from comfylabel.db.partitions import ensure_partitions
+from comfylabel.db.pool import Database
+from comfylabel.errors import ComfyLabelError
+from comfylabel.settings import Settings
+
+
+class SchemaNotCurrentError(ComfyLabelError):
+    """The database has another schema than this version works with."""
+
+
+@asynccontextmanager
+async def open_database(settings: Settings, *, may_share: bool = True) -> AsyncIterator[str]:
+    """`may_share=False` insists on being the embedded server's owner."""
+    if settings.database_url:
+        yield settings.database_url
+        return
+    server = EmbeddedPostgres(settings.data_dir / "postgres")
+    try:
+        await server.start()
+    except EmbeddedPostgresInUseError:
+        if not may_share or not await server.answers():
+            raise
+        yield server.url
+        return
+    watching = asyncio.create_task(server.watch())
+    try:
+        yield server.url
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await server.stop()
+
+
+async def migrate_database(settings: Settings) -> None:
+    async with open_database(settings) as url:
+        await asyncio.to_thread(migrate, url)
+        database = await Database.connect(url, max_size=1)
+        try:
+            async with database.transaction() as connection:
+                await ensure_partitions(connection, datetime.now(UTC))
+        finally:
+            await database.close()
+    sys.stdout.write(f"The database is at {newest()}.\n")
+
+
+async def make_current(settings: Settings, url: str) -> None:
+    """Migrate in a process of its own: Alembic's memory goes when it is done."""
+    if await is_current(url):
+        return
+    migration = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "comfylabel.cli", "migrate"),
+        env=os.environ | as_environment(settings) | {"COMFYLABEL_DATABASE_URL": url},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await migration.communicate()
+    if migration.returncode:
+        raise SchemaNotCurrentError(f"The database could not be migrated:\n{output.decode(errors='replace')}")
+
+
+async def require_current(settings: Settings, url: str) -> None:
+    """A shared database is migrated when its owner says so, the embedded one whenever it has to be."""
+    if settings.database_url is None:
+        await make_current(settings, url)
+    elif not await is_current(url):
+        raise SchemaNotCurrentError("The database is not migrated to this version. Run `comfylabel migrate` first.")

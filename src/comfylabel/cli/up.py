@@ -1,0 +1,61 @@
+"""`comfylabel up`: the database, one web server and one orchestrator as children of this process.
+
+Processes rather than one loop: each can be killed and comes back alone, a decoder that crashes takes no
+request with it, and this one stays so small that it has nothing to die of. It keeps the listening socket,
+so that a web server that comes back finds the connections that waited meanwhile.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from comfylabel.cli.database import make_current, open_database
+from comfylabel.cli.process_tree import Program, keep_running
+from comfylabel.cli.settings import as_environment, listen
+from comfylabel.settings import Settings
+
+
+async def up(settings: Settings) -> None:
+    async with running_tree(settings) as tree:
+        await tree.programs
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What runs. `programs` ends only when one of them cannot run at all."""
+
+    settings: Settings
+    database_url: str
+    programs: "asyncio.Future[list[None]]"
+
+
+@asynccontextmanager
+async def running_tree(
+    settings: Settings, *, announce: bool = True, others: Sequence[Program] = ()
+) -> AsyncIterator[Tree]:
+    listener, settings = listen(settings)
+    with listener:
+        async with open_database(settings, may_share=False) as url:
+            await make_current(settings, url)
+            programs = (*_programs(settings, url, listener.fileno(), announce=announce), *others)
+            running = asyncio.gather(*(keep_running(program) for program in programs))
+            try:
+                yield Tree(settings, url, running)
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+
+
+def _programs(settings: Settings, url: str, listener: int, *, announce: bool) -> Sequence[Program]:
+    environment = dict(as_environment(settings)) | {"COMFYLABEL_DATABASE_URL": url}
+    return (
+        Program(
+            "serve",
+            ("serve", "--listener", str(listener), "--no-announce"),
+            environment,
+            inherits=(listener,),
+            first_only=("--announce",) if announce else (),
+        ),
+        Program("orchestrate", ("orchestrate",), environment),
+    )
