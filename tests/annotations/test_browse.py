@@ -188,6 +188,7 @@ async def test_an_annotator_sees_the_tasks_that_hold_something_to_judge(database
         "state": "RUNNING",
         "notes": None,
         "workflow": "",
+        "ab_test": None,
         "blind": False,
         "batches": 3,
         "ready_batches": 3,
@@ -219,6 +220,19 @@ async def test_the_workflow_of_a_blind_task_is_hidden_from_annotators(labelling)
 
     assert hidden["workflow"] is None
     assert shown["workflow"].startswith("workflow-")
+
+
+async def test_a_task_under_test_names_its_test_so_that_the_page_can_ask_for_its_variant(labelling):
+    admin = await labelling.api.as_role("admin")
+    test = {"name": "prefetch", "variants": [{"key": "A", "weight": 1}], "expires_at": "2099-01-01T00:00:00Z"}
+    created = await admin.post("/api/ab-tests", json=test)
+    await labelling.execute("update tasks set ab_test_id = $1", created.json()["data"]["id"])
+
+    (task,) = (await tasks_to_label(labelling))["items"]
+
+    annotator = await labelling.api.as_role("annotator")
+    assigned = await annotator.post("/api/ab-tests/assign", json={"test_name": task["ab_test"]})
+    assert assigned.json()["data"] == {"variant": "A"}
 
 
 async def generation(labelling: Labelling, role: str, generation_id: object) -> httpx.Response:

@@ -64,10 +64,11 @@ async def page(
 # Only tasks that hold something to judge. Counting walks one index per task and no row of another.
 LABELLING = """
 select t.id as task_id, t.state, t.notes, w.name as workflow, t.blind, t.created_at,
+       x.name as ab_test,
        t.target_prompts as batches,
        (select count(*) from batches b where b.task_id = t.id and b.ready_at is not null) as ready_batches,
        (select count(*) from annotations a where a.user_id = $1 and a.task_id = t.id) as done_by_me
-from tasks t join workflows w on w.id = t.workflow_id
+from tasks t join workflows w on w.id = t.workflow_id left join ab_tests x on x.id = t.ab_test_id
 where t.state in ('RUNNING', 'DONE', 'FAILED') and (t.created_at, t.id) < ($2, $3)
   and exists (select from batches b where b.task_id = t.id and b.ready_at is not null)
 order by t.created_at desc, t.id desc limit $4

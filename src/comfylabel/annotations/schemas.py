@@ -67,12 +67,16 @@ class BatchesAnswer(BaseModel):
 
 
 class LabellingItem(BaseModel):
-    """`workflow` is null to the annotators of a blind task: its name often names the model."""
+    """`workflow` is null to the annotators of a blind task: its name often names the model.
+
+    `ab_test` is the name under which a page asks for its variant.
+    """
 
     task_id: UUID
     state: str
     notes: str | None
     workflow: str | None
+    ab_test: str | None
     blind: bool
     batches: int
     ready_batches: int
