@@ -1,0 +1,61 @@
+# Everything stands on Python 3.11+ (with venv) alone: PostgreSQL and Node come from the package index.
+
+PYTHON ?= python3
+JOBS ?= logical
+VENV := .venv
+BIN := $(VENV)/bin
+WEB_SOURCES := $(shell find web -name node_modules -prune -o -name tests -prune -o -type f -print 2>/dev/null)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run install web test lint test-real-comfyui bench openapi schema
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: install ## Install what is missing and start the demo: database, web server, orchestrator, two simulated workers
+	@$(BIN)/comfylabel demo $(ARGS)
+
+install: $(VENV)/installed ## Make the virtual environment with .venv/bin/comfylabel in it
+
+web: ## Build the web UI, if its sources changed
+	@rm -f $(VENV)/installed
+	@$(MAKE) --no-print-directory install
+
+test: $(VENV)/test-installed ## Install what the tests need and run them all (JOBS=1 for one at a time)
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not real_comfyui" $(ARGS)
+
+lint: $(VENV)/test-installed ## ruff, mypy in strict mode, and the order of imports
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+test-real-comfyui: $(VENV)/test-installed ## Run the conformance cases and the pipeline on a genuine ComfyUI (CPU, 350 MB once)
+	@$(BIN)/python tests/conformance/real_comfyui/run.py $(ARGS)
+
+bench: $(VENV)/test-installed ## Measure and compare with the targets; ONLY=name for those that begin so
+	@ONLY=$(ONLY) $(BIN)/python -m bench
+
+openapi: $(VENV)/test-installed ## Write docs/openapi.json again
+	@$(BIN)/python -m comfylabel.main > docs/openapi.json
+
+schema: $(VENV)/test-installed ## Write schema.sql again
+	@$(BIN)/python -m comfylabel.db.schema_dump > schema.sql
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@echo "Making the virtual environment .venv"
+	@$(PYTHON) -m venv $(VENV)
+
+# Editable, so that a changed source file needs no new installation; the build hook makes the web UI.
+$(VENV)/installed: pyproject.toml hatch_build.py $(WEB_SOURCES) | $(BIN)/python
+	@echo "Installing comfylabel and building its web UI"
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/test-installed: $(VENV)/installed
+	@echo "Installing what the tests need"
+	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
