@@ -24,7 +24,8 @@ class Wanted:
 def worker(name: str, *, priority: int = 0, queue: int = 0) -> Worker:
     now = datetime.now(UTC)
     return Worker(
-        id=uuid4(), name=name, base_url=f"http://{name}", api_key=None, enabled=True, status="HEALTHY", priority=priority,
+        id=uuid4(), name=name, base_url=f"http://{name}", api_key=None, enabled=True, status="HEALTHY",
+        priority=priority,
         max_concurrent_jobs=9, current_queue_len=queue, failed_checks=0, reason=None, comfyui_version=None,
         last_checked_at=now, removed_at=None, tags=(), created_at=now,
     )  # fmt: skip

@@ -227,7 +227,7 @@ async def test_cancel_withdraws_ours_and_leaves_the_strangers_jobs_alone(api):
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("point", get_args(FaultPoint))
-async def test_kill_9_at_each_point_loses_nothing_and_doubles_nothing(api, tmp_path, point):
+async def test_kill_9_at_each_point_loses_nothing_and_doubles_nothing(api, record_property, point):
     """Three orchestrators die at this point, one after the other; a fourth ends the task."""
     async with running_simulator() as simulator:
         line, task = await _run_with(api, simulator, prompts=4)
@@ -239,7 +239,7 @@ async def test_kill_9_at_each_point_loses_nothing_and_doubles_nothing(api, tmp_p
         async with running_orchestrator(api.settings, url):
             assert (await line.until_ended(task, 120))["state"] == "DONE"
         await check_truth(line, task, simulator)
-        print(f"kill points: {point}: {kills} kills, {len(simulator.log)} POSTs, 16 images, 0 duplicates")
+        record_property("kills", f"{point}: {kills} kills, {len(simulator.log)} POSTs, 16 images, 0 duplicates")
 
 
 @pytest.mark.timeout(300)
@@ -247,14 +247,13 @@ async def test_kill_9_between_the_post_and_its_answer(api):
     """The worker has queued it and says nothing: that is where the process dies."""
     async with running_simulator() as simulator:
         line, task = await _run_with(api, simulator, prompts=4)
-        for kill in range(3):
+        for _ in range(3):
             simulator.faults.queued_but_silent = 1
             seen = len(simulator.log)
             process = subprocess.Popen(_orchestrator(line.database.url, api), cwd=ROOT)
             await until(lambda: len(simulator.log) > seen and not simulator.faults.queued_but_silent, 60)  # noqa: B023
             process.kill()
             process.wait()
-            print(f"kill between POST and answer: {kill + 1}, {len(simulator.log)} POSTs")
         async with running_orchestrator(api.settings, line.database.url):
             assert (await line.until_ended(task, 120))["state"] == "DONE"
         await check_truth(line, task, simulator)

@@ -1,4 +1,4 @@
-"""Guide section 8: after freeze prompts, seeds and workflow snapshot cannot change; the export matches what is stored."""
+"""Guide section 8: after freeze prompts, seeds and snapshot cannot change; the export matches what is stored."""
 
 import hashlib
 import json
@@ -18,7 +18,8 @@ ATTACKS = [
     "update seeds set seed_value = 1 where prompt_id in (select id from prompts where task_id = $1)",
     "delete from seeds where prompt_id in (select id from prompts where task_id = $1)",
     "insert into prompts (id, task_id, position, text) values (gen_random_uuid(), $1, 99, 'one more')",
-    "insert into seeds (id, prompt_id, position, seed_value) select gen_random_uuid(), id, 99, 5 from prompts where task_id = $1",
+    """insert into seeds (id, prompt_id, position, seed_value)
+       select gen_random_uuid(), id, 99, 5 from prompts where task_id = $1""",
     "update tasks set frozen_snapshot = '{}' where id = $1",
     "update tasks set digest = 'x' where id = $1",
     "update tasks set state = 'DRAFT', frozen_snapshot = null, frozen_at = null where id = $1",
@@ -45,7 +46,7 @@ async def test_freeze_makes_prompts_seeds_and_snapshot_immutable_by_api_and_by_s
         with pytest.raises(asyncpg.PostgresError, match="frozen"):
             await line.database.pool.execute(sql, UUID(task))
     for table in ("seeds", "prompts"):
-        with pytest.raises(asyncpg.PostgresError, match="frozen|foreign key"):
+        with pytest.raises(asyncpg.PostgresError, match=r"frozen|foreign key"):
             await line.database.pool.execute(f"truncate {table} cascade")
     assert await _document(line, task) == before
 

@@ -1,0 +1,63 @@
+"""The database stops and comes back in the middle of a run; the store is full for a while: nothing is lost."""
+
+import asyncio
+
+from comfylabel.comfy.simulator import running_simulator
+from comfylabel.db.embedded import EmbeddedPostgres
+from comfylabel.db.migrate import migrate
+from comfylabel.storage.store import ObjectStore, StoreUnavailable
+from tests.pipeline.test_exactly_once import check_truth
+from tests.support.app import running_api, settings_for
+from tests.support.pipeline import Line, running_orchestrator
+from tests.support.waiting import until
+
+
+async def test_the_database_stops_and_starts_during_a_run(tmp_path):
+    postgres = EmbeddedPostgres(tmp_path / "postgres", options=("fsync=off",))
+    url = await postgres.start()
+    await asyncio.to_thread(migrate, url)
+    try:
+        settings = settings_for(tmp_path / "data")
+        async with running_api(settings, url) as api, running_simulator(job_seconds=0.05) as simulator:
+            line = await Line.of(api)
+            await line.add_worker(simulator.url, max_concurrent_jobs=2)
+            task = await line.frozen_task(prompts=8, seeds=4, max_batch_size=2)
+            async with running_orchestrator(settings, url):
+                await line.run(task)
+                for goal in (3, 8):
+                    await until(lambda: len(simulator.log) >= goal)  # noqa: B023
+                    await postgres.stop()
+                    answer = await line.admin.get("/api/tasks")
+                    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+                    await postgres.start()
+                assert (await line.until_ended(task))["state"] == "DONE"
+                await check_truth(line, task, simulator)
+    finally:
+        await postgres.stop()
+
+
+async def test_a_full_store_delays_and_loses_nothing(api, monkeypatch):
+    """The store says that it is full, as obstore does on ENOSPC (tests/storage has the real full disk)."""
+    full = True
+    put = ObjectStore.put
+
+    async def put_or_full(self, key, data, content_type):
+        if full:
+            refused.set()
+            raise StoreUnavailable("The image store is full.")
+        await put(self, key, data, content_type)
+
+    refused = asyncio.Event()
+    monkeypatch.setattr(ObjectStore, "put", put_or_full)
+    monkeypatch.setattr("comfylabel.orchestrator.generate._PAUSE_STORE", 0.05)
+    async with running_simulator() as simulator, running_orchestrator(api.settings, api.app.state.database.url):
+        line = await Line.of(api)
+        await line.add_worker(simulator.url)
+        task = await line.frozen_task(prompts=2, seeds=2)
+        await line.run(task)
+        await refused.wait()
+        assert (await line.progress(task))["done"] == 0
+        full = False
+        ended = await line.until_ended(task)
+        assert (ended["state"], sum(prompt["retries_used"] for prompt in ended["per_prompt"])) == ("DONE", 0)
+        await check_truth(line, task, simulator)

@@ -1,0 +1,90 @@
+"""The pipeline on a genuine ComfyUI (make test-real-comfyui): what is recorded against that server's own history."""
+
+import os
+from collections import Counter
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.support.pipeline import NATIVE_GRAPH, Line, loop_graph, running_orchestrator
+
+pytestmark = [pytest.mark.real_comfyui, pytest.mark.timeout(600)]
+
+CHECKPOINT = {"4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "tiny-random-fp16.safetensors"}}}
+
+
+@pytest.fixture
+def real_comfyui() -> str:
+    return os.environ["REAL_COMFYUI_URL"]
+
+
+def _latent(side: int) -> dict[str, Any]:
+    return {"5": {"class_type": "EmptyLatentImage", "inputs": {"width": side, "height": side, "batch_size": 1}}}
+
+
+async def _history(url: str) -> dict[str, Any]:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/history") as answer:
+        history: dict[str, Any] = await answer.json()
+        return history
+
+
+async def _run(api: Any, url: str, graph: dict[str, Any], record_property: Any, **sizes: Any) -> list[dict[str, Any]]:
+    """The image rows, each compared with the graph that the server says it ran."""
+    line = await Line.of(api)
+    await line.add_worker(url)
+    async with running_orchestrator(api.settings, api.app.state.database.url):
+        task = await line.frozen_task(graph=graph, prompts=2, seeds=4, **sizes)
+        await line.run(task)
+        ended = await line.until_ended(task, 300)
+    assert (ended["state"], ended["done"]) == ("DONE", 8)
+    rows = await line.images(task)
+    history = await _history(url)
+    for row in rows:
+        sent = history[str(row["submission_id"])]["prompt"][2]
+        assert sent["3"]["inputs"]["seed"] == row["seed_value"]
+        assert sent["6"]["inputs"]["text"] == row["text"]
+        assert sent["5"]["inputs"]["batch_size"] == row["batch_size"]
+    assert len({row["checksum"] for row in rows}) == 8
+    pairs = Counter((row["seed_value"], row["batch_index"]) for row in rows)
+    record_property("images", f"{len(rows)} images; (seed recorded = seed sent, batch_index): {sorted(pairs)}")
+    return rows
+
+
+async def test_native_batches_of_four_on_the_real_server(api, real_comfyui, record_property):
+    graph = NATIVE_GRAPH | CHECKPOINT | _latent(64)
+    rows = await _run(api, real_comfyui, graph, record_property, max_batch_size=4)
+    assert [row["batch_index"] for row in rows] == [0, 1, 2, 3] * 2
+    assert len({row["seed_value"] for row in rows}) == 2
+
+
+async def test_the_loop_on_the_real_server(api, real_comfyui, record_property):
+    graph = loop_graph() | CHECKPOINT | _latent(64)
+    rows = await _run(api, real_comfyui, graph, record_property, max_batch_size=4)
+    assert {row["batch_index"] for row in rows} == {0}
+    assert len({row["seed_value"] for row in rows}) == 8
+
+
+async def test_a_pilot_that_meets_out_of_memory_twice_on_the_real_server(api, real_comfyui, record_property):
+    """The probe node raises torch's own error above 128 x 128 pixels: 256, 192, then 128 fits."""
+    probe = {
+        "11": {
+            "class_type": "ProbeRaise",
+            "inputs": {"image": ["8", 0], "kind": "cuda_oom", "nonce": 1, "above": 128 * 128},
+        },
+        "9": {"class_type": "SaveImage", "inputs": {"images": ["11", 0], "filename_prefix": "ComfyUI"}},
+    }
+    line = await Line.of(api)
+    await line.add_worker(real_comfyui)
+    workflow = await line.add_workflow(loop_graph() | CHECKPOINT | _latent(256) | probe, max_batch_size=1)
+    task = (await line.add_task(workflow, [await line.add_pool()], prompts=3, seeds=4))["id"]
+    async with running_orchestrator(api.settings, api.app.state.database.url):
+        pilot = await line.call("POST", f"/api/tasks/{task}/pilot", timeout=300)
+    assert [(rung["width"], rung["outcome"]) for rung in pilot["ladder"]] == [
+        (256, "out_of_memory"),
+        (192, "out_of_memory"),
+        (128, "ok"),
+    ]
+    assert (pilot["retries_used"], len(pilot["samples"])) == (2, 10)
+    assert {(sample["width"], sample["height"]) for sample in pilot["samples"]} == {(128, 128)}
+    record_property("ladder", str(pilot["ladder"]))
