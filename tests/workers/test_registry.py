@@ -1,8 +1,10 @@
 """The registry through its API, on real (simulated) workers."""
 
 import asyncio
+from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from comfylabel.comfy.simulator import running_simulator
@@ -10,15 +12,17 @@ from tests.support.app import Api
 from tests.support.unchanged import nothing_changes
 
 
-async def added(admin, url: str, **changes):
+async def added(admin: httpx.AsyncClient, url: str, **changes: object) -> dict[str, Any]:
     body = {"name": "gpu-1", "base_url": url, "priority": 5, "max_concurrent_jobs": 2, "tags": ["a100"]} | changes
     answer = await admin.post("/api/workers", json=body)
     assert answer.status_code == 201, answer.text
-    return answer.json()["data"]
+    data: dict[str, Any] = answer.json()["data"]
+    return data
 
 
-async def listed(admin):
-    return (await admin.get("/api/workers")).json()["data"]
+async def listed(admin: httpx.AsyncClient) -> list[dict[str, Any]]:
+    data: list[dict[str, Any]] = (await admin.get("/api/workers")).json()["data"]
+    return data
 
 
 async def test_a_new_worker_is_probed_at_once_and_listed(api: Api):

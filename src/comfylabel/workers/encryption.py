@@ -5,10 +5,10 @@ import hmac
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from comfylabel.errors import Conflict
+from comfylabel.comfy.errors import WorkerUnreachable
 
 
-class ApiKeyUnreadable(Conflict):
+class ApiKeyUnreadable(WorkerUnreachable):
     """The stored API key was encrypted under another secret key; enter it again."""
 
     code = "api_key_unreadable"

@@ -14,7 +14,6 @@ from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.errors import WorkerError
 from comfylabel.db.pool import Connection, Database
 from comfylabel.workers import repository
-from comfylabel.workers.encryption import ApiKeyUnreadable
 from comfylabel.workers.schemas import Probe, Worker
 
 log = structlog.get_logger(__name__)
@@ -51,7 +50,7 @@ async def probe(clients: Clients, worker: Worker, session: aiohttp.ClientSession
     try:
         client = clients.client(worker, session)
         stats, queue = await asyncio.gather(client.system_stats(), client.queue())
-    except (WorkerError, ApiKeyUnreadable) as error:
+    except WorkerError as error:
         return Probe(failure=error.message)
     return Probe(len(queue.running), len(queue.pending), stats.version)
 
