@@ -151,8 +151,8 @@ def _check_nodes(document: dict[str, Any]) -> None:
                 f"'{node_id}' is {_in_words(node)}; every entry of a workflow must be a node.",
                 code="not_a_graph",
             )
-        if not isinstance(node.get("inputs"), dict):
-            raise InvalidInput(f"Node {node_id} has no inputs object.", code="not_a_graph")
+        if not isinstance(node.get("inputs", {}), dict):
+            raise InvalidInput(f"The inputs of node {node_id} are not an object.", code="not_a_graph")
     if not any(isinstance(node.get("class_type"), str) for node in document.values()):
         raise InvalidInput("No node of the workflow file names its class_type.", code="not_a_graph")
 
@@ -181,9 +181,7 @@ def as_link(value: Any) -> Link | None:
     if not (isinstance(value, list) and len(value) == 2):  # noqa: PLR2004 - [node id, slot]
         return None
     node, slot = value
-    if not isinstance(node, str) or isinstance(slot, bool) or not isinstance(slot, int):
-        return None
-    return Link(node, slot)
+    return Link(node, int(slot)) if isinstance(node, str) and isinstance(slot, int) else None
 
 
 def links_into(graph: Graph, node_id: str) -> Iterator[tuple[str, Link]]:
