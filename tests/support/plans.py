@@ -12,14 +12,14 @@ async def plan(connection: Connection, sql: str, *arguments: Any) -> str:
     for argument, parameter in zip(arguments, prepared.get_parameters(), strict=True):
         text = await connection.fetchval(f"select quote_nullable(($1::{parameter.name})::text)", argument)
         literals.append(f"{text}::{parameter.name}")
+    await connection.execute(f"prepare planned as {sql}")
     transaction = connection.transaction()
     await transaction.start()
     try:
         await connection.execute("set local plan_cache_mode = force_generic_plan")
-        await connection.execute(f"prepare planned as {sql}")
         values = f"({', '.join(literals)})" if literals else ""
         lines = await connection.fetch(f"explain (costs off) execute planned{values}")
     finally:
         await transaction.rollback()
-        await connection.execute("deallocate all")
+        await connection.execute("deallocate planned")  # not all: asyncpg keeps statements of its own
     return "\n".join(line[0] for line in lines)

@@ -101,7 +101,7 @@ async def generation(connection: Connection, generation_id: UUID) -> Record | No
 
 
 # The task before the batch, as everybody who takes both does: the other order would be a deadlock.
-_HOLD_TASK = f"{_TASK} for key share"
+HOLD_TASK = f"{_TASK} for key share"
 LOCK_BATCH = """
 select id, task_id, prompt_id, candidates, spam_at is not null as closed
 from batches where id = $1 for no key update
@@ -109,7 +109,7 @@ from batches where id = $1 for no key update
 
 
 async def hold_task(connection: Connection, task_id: UUID) -> LabelledTask | None:
-    row = await connection.fetchrow(_HOLD_TASK, task_id)
+    row = await connection.fetchrow(HOLD_TASK, task_id)
     return LabelledTask(**row) if row else None
 
 
