@@ -25,6 +25,7 @@ from comfylabel.annotations.service import AnnotationService
 from comfylabel.comfy.client import worker_session
 from comfylabel.db.pool import Database
 from comfylabel.errors import ComfyLabelError
+from comfylabel.generations.maintenance_routes import router as maintenance_router
 from comfylabel.http import error_handler, pages
 from comfylabel.http.envelope import ErrorEnvelope
 from comfylabel.http.guards import Guard, GuardRules
@@ -155,6 +156,7 @@ ROUTERS = (
     ab_tests_router,
     annotations_router,
     images_router,
+    maintenance_router,
     probes_router,
     monitoring,
 )

@@ -127,3 +127,36 @@ def token_of_user(
     from comfylabel.cli.users import token_of_user
 
     sys.exit(run(token_of_user(read_settings(data_dir=data_dir), name, label, days)))
+
+
+Url = Annotated[str | None, typer.Option(help="Address of the server; this machine's own by default.")]
+Token = Annotated[str | None, typer.Option(help="An admin's API token; COMFYLABEL_TOKEN by default.")]
+
+
+@app.command()
+def check(
+    url: Url = None,
+    token: Token = None,
+    *,
+    repair: Annotated[bool, typer.Option("--repair", help="Store what was counted.")] = False,
+) -> None:
+    """Count the images of every batch again and compare with its counters. Exits 1 where they differ."""
+    from comfylabel.cli.maintaining import check
+
+    sys.exit(run(check(url or read_settings().origin, token, repair=repair)))
+
+
+@partitions.command("list")
+def list_partitions(url: Url = None, token: Token = None) -> None:
+    """The months that exist. Exits 1 where a row lies outside its month."""
+    from comfylabel.cli.maintaining import list_partitions
+
+    sys.exit(run(list_partitions(url or read_settings().origin, token)))
+
+
+@partitions.command("repair")
+def repair_partitions(url: Url = None, token: Token = None) -> None:
+    """Move rows that lie outside their month. Locks the table of images meanwhile."""
+    from comfylabel.cli.maintaining import repair_partitions
+
+    sys.exit(run(repair_partitions(url or read_settings().origin, token)))

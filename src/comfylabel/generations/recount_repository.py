@@ -1,0 +1,82 @@
+"""SQL that compares the counters of batches with the rows they count. Both change in one transaction, so any difference
+that one statement sees is a fault.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from comfylabel.db.pool import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class WrongCounter:
+    """Numbers are (total, done, failed, running, candidates)."""
+
+    batch_id: UUID
+    task_id: UUID
+    stored: tuple[int, ...]
+    counted: tuple[int, ...]
+
+
+# The candidates of a batch are counted once it is ready.
+_COUNTED = """
+select b.id as batch_id, b.task_id,
+  array[b.total, b.done, b.failed, b.running, coalesce(b.candidates, 0)] as stored,
+  array[g.total, g.done, g.failed, g.running, case when b.ready_at is null then 0 else g.candidates end] as counted
+from batches b cross join lateral (
+  select count(*)::int as total,
+    count(*) filter (where state = 'done')::int as done,
+    count(*) filter (where state = 'failed')::int as failed,
+    count(*) filter (where state = 'running')::int as running,
+    count(candidate_index)::int as candidates
+  from generations where batch_id = b.id
+) g
+"""
+
+_WRONG = f"select * from ({_COUNTED} where b.task_id = $1) c where stored <> counted order by batch_id"
+
+
+async def wrong_counters(connection: Connection, task_id: UUID) -> list[WrongCounter]:
+    rows = await connection.fetch(_WRONG, task_id)
+    return [WrongCounter(row["batch_id"], row["task_id"], tuple(row["stored"]), tuple(row["counted"])) for row in rows]
+
+
+_TASKS_WITH_BATCHES = """
+select id, (select count(*) from batches where task_id = tasks.id) as batches
+from tasks where state <> 'DRAFT' order by id
+"""
+
+
+async def tasks_with_batches(connection: Connection) -> list[tuple[UUID, int]]:
+    return [(row["id"], row["batches"]) for row in await connection.fetch(_TASKS_WITH_BATCHES)]
+
+
+# Whoever changes an image changes its batch's counter in the same transaction, relative to what stands there: with the
+# row locked, what the next statement counts is what they will add to.
+_LOCK = "select id from batches where id = any ($1) order by id for update"
+
+_REPAIR = f"""
+update batches set total = c.counted[1], done = c.counted[2], failed = c.counted[3], running = c.counted[4],
+  candidates = case when ready_at is null then null else c.counted[5] end
+from ({_COUNTED} where b.id = any ($1)) c
+where batches.id = c.batch_id and c.stored <> c.counted
+"""
+
+
+async def repair_counters(connection: Connection, batch_ids: list[UUID]) -> int:
+    """Inside a transaction; how many were still wrong."""
+    await connection.execute(_LOCK, batch_ids)
+    status = await connection.execute(_REPAIR, batch_ids)
+    return int(status.split()[-1])
+
+
+_PARTITIONS = """
+select c.relname as name, c.reltuples::bigint as rows
+from pg_inherits i join pg_class c on c.oid = i.inhrelid
+where i.inhparent = 'generations'::regclass order by c.relname
+"""
+
+
+async def partitions(connection: Connection) -> list[dict[str, object]]:
+    """Name and estimated number of rows (-1 before the first vacuum) of each partition of `generations`."""
+    return [dict(row) for row in await connection.fetch(_PARTITIONS)]
