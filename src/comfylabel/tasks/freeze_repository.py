@@ -87,10 +87,9 @@ async def insert_plan(
 
 # --- running again
 
-# $2, $3: the bounds of the task's ids.
 _RETRY_FAILED = """
 update generations set state = 'pending', submission_id = null, worker_id = null, retries_used = 0, updated_at = now()
-where task_id = $1 and state = 'failed' and not pilot and id >= $2 and id < $3
+where task_id = $1 and state = 'failed' and not pilot
 """
 
 # A batch without a missing image is done: nothing of it changes. `ready_at` stays: readiness comes once and for good.
@@ -106,7 +105,7 @@ async def has_missing_images(connection: Connection, task_id: UUID) -> bool:
     return bool(await connection.fetchval(_HAS_MISSING, task_id))
 
 
-async def retry_failed(connection: Connection, task_id: UUID, ids: tuple[UUID, UUID]) -> None:
+async def retry_failed(connection: Connection, task_id: UUID) -> None:
     """What failed is pending again, with a new budget of retries."""
-    await connection.execute(_RETRY_FAILED, task_id, *ids)
+    await connection.execute(_RETRY_FAILED, task_id)
     await connection.execute(_NEW_BUDGET, task_id)

@@ -59,7 +59,7 @@ class PilotService:
             pilot = await repository.last_pilot(connection, task_id)
             if pilot is None:
                 raise NotFound(f"Task {task_id} has had no pilot.")
-            return PilotView(task, pilot, await repository.pilot_images(connection, pilot))
+            return PilotView(task, pilot, await repository.pilot_images(connection, pilot.id))
 
 
 def raise_what_ended(pilot: Pilot) -> None:

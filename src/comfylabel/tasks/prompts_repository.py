@@ -107,7 +107,7 @@ async def next_position(connection: Connection, task_id: UUID) -> int:
     return position
 
 
-_INSERT = "insert into prompts (id, task_id, position, text, variables) values ($1, $2, $3, $4, $5)"
+_INSERT = "insert into prompts (id, task_id, position, text, variables, edited) values ($1, $2, $3, $4, $5, $6)"
 
 _INSERT_SEEDS = """
 insert into seeds (id, prompt_id, position, seed_value)
@@ -116,7 +116,7 @@ select id, $1, number - 1, seed_value from unnest($2::uuid[], $3::bigint[]) with
 
 
 async def insert(connection: Connection, task_id: UUID, prompt: Prompt) -> None:
-    await connection.execute(_INSERT, prompt.id, task_id, prompt.position, prompt.text, prompt.variables)
+    await connection.execute(_INSERT, prompt.id, task_id, prompt.position, prompt.text, prompt.variables, prompt.edited)
     await connection.execute(
         _INSERT_SEEDS, prompt.id, [seed.id for seed in prompt.seeds], [seed.value for seed in prompt.seeds]
     )

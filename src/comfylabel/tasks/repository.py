@@ -1,11 +1,10 @@
 """SQL on tasks and their pilots."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from comfylabel.db.ids import uuid7_floor
 from comfylabel.db.pool import Connection, Record
 from comfylabel.tasks.lifecycle import TaskState, Verb, next_state
 from comfylabel.tasks.schemas import Pilot, PilotImage, Task
@@ -153,12 +152,11 @@ async def end(connection: Connection, task_id: UUID, state: TaskState, end_reaso
 
 # Locks only a task that runs. Whoever ends the last two images at the same moment waits here, and the second one sees
 # what the first has committed.
-_LOCK_RUNNING = "select frozen_at from tasks where id = $1 and state = 'RUNNING' for no key update"
+_LOCK_RUNNING = "select true from tasks where id = $1 and state = 'RUNNING' for no key update"
 
-# All generations of a task lie in the partition of its freeze; the bounds keep the others out of the plan.
+# Two partial indexes, the first of which nearly always answers.
 _WORK_LEFT = """
-select exists (select from generations
-               where task_id = $1 and state = 'pending' and not pilot and id >= $2 and id < $3)
+select exists (select from generations where task_id = $1 and state = 'pending' and not pilot)
     or exists (select from submissions where task_id = $1 and ended_at is null)
 """
 
@@ -170,13 +168,11 @@ NOTHING_TO_LABEL = "nothing_to_label"
 async def finish_task_if_complete(connection: Connection, task_id: UUID) -> TaskState | None:
     """DONE or FAILED when every image is done or given up; None when the task does not run or has work left.
 
-    Call it last in the transaction that ends a submission.
+    Call it after what ends a submission, in the same transaction or a later one.
     """
-    frozen_at = await connection.fetchval(_LOCK_RUNNING, task_id)
-    if frozen_at is None:
+    if not await connection.fetchval(_LOCK_RUNNING, task_id):
         return None
-    first, after_last = id_bounds(frozen_at, frozen_at)
-    if await connection.fetchval(_WORK_LEFT, task_id, first, after_last):
+    if await connection.fetchval(_WORK_LEFT, task_id):
         return None
     can_be_labelled = await connection.fetchval(_CAN_BE_LABELLED, task_id)
     state = next_state(TaskState.RUNNING, Verb.FINISH if can_be_labelled else Verb.FAIL)
@@ -288,27 +284,17 @@ async def fail_pilot(
     return bool(await connection.fetchval(_FAIL_PILOT, pilot_id, error, worker_id, retries_used, list(ladder)))
 
 
-# By the bounds of the ids too: the rows of a pilot were made while it ran.
 _PILOT_IMAGES = """
 select image_uri, thumbnail_uri, seed_value, prompt_id, width, height from generations
-where pilot_id = $1 and task_id = $2 and pilot and state = 'done' and id >= $3 and id < $4
-order by position
+where pilot_id = $1 and pilot and state = 'done' order by position
 """
 
 
-async def pilot_images(connection: Connection, pilot: Pilot) -> list[PilotImage]:
-    first, after_last = id_bounds(pilot.created_at, pilot.ended_at or datetime.now(UTC))
-    rows = await connection.fetch(_PILOT_IMAGES, pilot.id, pilot.task_id, first, after_last)
-    return [PilotImage(*row) for row in rows]
+async def pilot_images(connection: Connection, pilot_id: UUID) -> list[PilotImage]:
+    return [PilotImage(*row) for row in await connection.fetch(_PILOT_IMAGES, pilot_id)]
 
 
 # --- rows
-
-
-def id_bounds(first: datetime, last: datetime) -> tuple[UUID, UUID]:
-    """[first, after last): the UUIDv7 ids of the milliseconds from `first` to `last`, both included."""
-    floor = uuid7_floor(last)
-    return uuid7_floor(first), UUID(int=floor.int + (1 << 80))
 
 
 def _task(row: Record) -> Task:

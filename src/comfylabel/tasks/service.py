@@ -196,9 +196,7 @@ class TaskService:
         async with self._database.transaction() as connection:
             task = found(await repository.lock(connection, task_id), task_id)
             state = await _check_can_run(connection, task)
-            assert task.frozen_at is not None
-            ids = repository.id_bounds(task.frozen_at, task.frozen_at)
-            await freeze_repository.retry_failed(connection, task_id, ids)
+            await freeze_repository.retry_failed(connection, task_id)
             await repository.start(connection, task_id, state)
             await top_up(connection, task_id)
             await audit(connection, by.user_id, "task_run", str(task_id))

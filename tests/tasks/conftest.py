@@ -1,0 +1,44 @@
+"""The services of tasks on a real database; workers say of their nodes what `OBJECT_INFO` says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from comfylabel.accounts.schemas import Principal, Role
+from comfylabel.db.pool import Database
+from comfylabel.tasks.pilot_service import PilotService
+from comfylabel.tasks.prompts_service import PromptService
+from comfylabel.tasks.service import TaskService
+from comfylabel.workers.schemas import Worker
+from tests.support.rows import GRAPH, add_user
+
+OBJECT_INFO: dict[str, Any] = {
+    str(node["class_type"]): {"input": {"required": {}, "optional": {}}, "output": [], "api_node": False}
+    for node in GRAPH.values()
+}
+
+
+async def object_info(worker: Worker) -> Mapping[str, Any]:
+    return OBJECT_INFO
+
+
+@pytest.fixture
+async def operator(database: Database) -> Principal:
+    async with database.connection() as connection:
+        return Principal(await add_user(connection, "op", "operator"), "op", Role.OPERATOR, None)
+
+
+@pytest.fixture
+def tasks(database: Database) -> TaskService:
+    return TaskService(database, object_info)
+
+
+@pytest.fixture
+def prompts(database: Database) -> PromptService:
+    return PromptService(database)
+
+
+@pytest.fixture
+def pilots(database: Database, tasks: TaskService) -> PilotService:
+    return PilotService(database, tasks, wait_seconds=30)
