@@ -15,8 +15,8 @@ from uuid import UUID
 
 import structlog
 
-from comfylabel.comfy.errors import WorkerError
 from comfylabel.db.pool import AWAY, Database
+from comfylabel.errors import ComfyLabelError
 from comfylabel.orchestrator import queue_gate, workers_repository
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.pairing import Seat, pair
@@ -116,8 +116,9 @@ class Dispatcher:
             admission = await queue_gate.admit(
                 self._database, self._fleet.client(worker), worker, request.plan, attempt=request.attempt
             )
-        except WorkerError as error:
-            await self._fleet.found_dead(worker.id, error.message)
+        except ComfyLabelError as error:
+            log.info("worker_did_not_answer", worker=worker.name, reason=error.message)
+            await self._fleet.check(worker)
             admission = None
         except AWAY:
             admission = None

@@ -55,6 +55,10 @@ class Fleet:
         """Of a worker that was spoken to before."""
         return self._lines[worker_id].listener
 
+    async def check(self, worker: Worker) -> None:
+        """It did not answer the gate. A ComfyUI that loads a model may be slow once: two failures make it UNHEALTHY."""
+        await health.check(self._database, self._service, worker, self._session)
+
     async def found_dead(self, worker_id: UUID, reason: str) -> None:
         """A submission met a worker that does not answer: nobody else should wait for the next health check."""
         log.warning("worker_unhealthy", worker=str(worker_id), reason=reason)

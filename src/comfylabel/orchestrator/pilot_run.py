@@ -143,14 +143,23 @@ class PilotRunner:
                 progress.worker_id = failed.ended.worker_id
                 await self._end(failed.ended, SubmissionState.FAILED, failed.failure)
                 losses += 1
-                if not failed.failure.is_loss or losses >= LOSSES:
+                await self._note_workers_fault(subject, failed)
+                may_go_elsewhere = failed.failure.is_loss or failed.failure.is_workers_fault
+                if not may_go_elsewhere or losses >= LOSSES:
                     raise
-                progress.worker_id = None if not progress.ladder else progress.worker_id
+                progress.worker_id = progress.worker_id if progress.ladder else None
             else:
                 progress.worker_id = submission.worker_id
                 progress.seconds.append((time.monotonic() - begun) / rung.batch_size)
                 await self._end(submission, SubmissionState.INGESTED, None)
                 return submission, entry
+
+    async def _note_workers_fault(self, subject: Subject, failed: SubmissionFailed) -> None:
+        if failed.failure.is_workers_fault:
+            async with self.database.transaction() as connection:
+                await repository.note_ineligible(
+                    connection, failed.ended.worker_id, subject.workflow.id, failed.failure.message
+                )
 
     async def _end(self, submission: Submission, state: SubmissionState, failure: Failure | None) -> None:
         error = {"class": failure.kind.value, "message": failure.message} if failure else None

@@ -1,7 +1,7 @@
 """SQL on the life of submissions. Each write names its submission and the states it may come from: a second owner
 of the same job finds nothing to change, so it can follow, but never send.
 
-Lock order in every transaction: worker, submission, generations, batch, then the task's advisory lock.
+Lock order in every transaction: task, worker, submission, generations, batch, then the task's advisory lock.
 """
 
 from collections.abc import Sequence
@@ -137,6 +137,12 @@ async def drop_reservation(connection: Connection, submission_id: UUID) -> None:
 
 # ------------------------------------------------------------------------------------------------- sent, accepted
 
+# Shared with other submissions, exclusive of cancel and pause: what those have not seen sent is not sent any more.
+_IS_WANTED = """
+select (s.pilot_id is null and t.state = 'RUNNING' and t.paused_at is null)
+    or exists (select from pilots where id = s.pilot_id and state = 'running')
+from submissions s join tasks t on t.id = s.task_id where s.id = $1 for share of t
+"""
 _SENT = "update submissions set state = 'sent', sent_at = now() where id = $1 and state = any($2) returning sent_at"
 _RUNNING = """
 update generations set state = 'running', submission_id = $1, worker_id = $2, updated_at = now()
@@ -149,7 +155,9 @@ _QUEUE_LENGTH = "update workers set current_queue_len = greatest($2, 0), updated
 async def mark_sent(
     connection: Connection, submission: Submission, *, batch_id: UUID | None, chunk: int, queue_length: int
 ) -> datetime | None:
-    """From now on the worker may hold it. None: somebody else decided about this submission meanwhile."""
+    """From now on the worker may hold it. None: it is not wanted any more, or somebody else decided about it."""
+    if not await connection.fetchval(_IS_WANTED, submission.id):
+        return None
     await connection.execute(_QUEUE_LENGTH, submission.worker_id, queue_length)
     sent_at: datetime | None = await connection.fetchval(
         _SENT, submission.id, sources(SUBMISSION_MOVES, SubmissionState.SENT)
@@ -199,8 +207,8 @@ update generations set state = 'done', image_uri = $3, thumbnail_uri = $4, previ
 where id = $1 and submission_id = $2 and state = any($11)
 """
 _COUNT_DONE = """
-update batches set done = done + 1, running = running - 1 where id = $1
-returning done + failed = total as is_complete
+update batches set done = done + 1, running = running - 1, reason = case when done + 1 < total then reason end
+where id = $1 returning done + failed = total as is_complete
 """
 
 

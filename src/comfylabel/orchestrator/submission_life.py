@@ -111,6 +111,7 @@ class SubmissionLife:
                 queue_length=admission.queue_length,
             )
         if sent_at is None:
+            await queue_gate.withdraw(self._database, submission.id)
             raise Superseded
         submission = replace(submission, state=SubmissionState.SENT, sent_at=sent_at)
         await reached("before_post")
