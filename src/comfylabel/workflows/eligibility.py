@@ -11,6 +11,10 @@ def missing_on(graph: Graph, object_info: ObjectInfo) -> list[str]:
     served = server_rules.as_served(graph, object_info)
     unknown = {class_of(served, node_id) for node_id in served}
     lacking = [f"the node {name}" for name in sorted(unknown) if name and node_info(object_info, name) is None]
+    paid = {line.node for line in server_rules.check_api_nodes(served, object_info, set(served))}
+    lacking += [
+        f"leave to call the paid service of {class_of(served, node_id)}" for node_id in served if node_id in paid
+    ]
     wiring = Wiring(served, object_info)
     lacking += server_rules.absent_files(wiring)
     if not lacking:
