@@ -4,12 +4,15 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
+from starlette.datastructures import State
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.responses import PlainTextResponse, Response
 
@@ -25,10 +28,12 @@ from comfylabel.annotations.service import AnnotationService
 from comfylabel.comfy.client import worker_session
 from comfylabel.db.pool import Database
 from comfylabel.errors import ComfyLabelError
+from comfylabel.exports.routes import router as exports_router
+from comfylabel.exports.service import ExportService
 from comfylabel.generations.maintenance_routes import router as maintenance_router
 from comfylabel.http import error_handler, pages
 from comfylabel.http.envelope import ErrorEnvelope
-from comfylabel.http.guards import Guard, GuardRules
+from comfylabel.http.guards import Guard, GuardRules, seen_origin
 from comfylabel.http.metrics import CountRequests, Metrics
 from comfylabel.http.origins import host_is_loopback
 from comfylabel.http.probes import router as probes_router
@@ -36,11 +41,16 @@ from comfylabel.settings import Settings
 from comfylabel.storage.routes import router as images_router
 from comfylabel.storage.signing import Signer
 from comfylabel.storage.store import ObjectStore
+from comfylabel.tasks.pilot_service import PilotService
+from comfylabel.tasks.prompts_service import PromptService
+from comfylabel.tasks.routes import router as tasks_router
+from comfylabel.tasks.service import TaskService
 from comfylabel.variable_pools.routes import router as variable_pools_router
 from comfylabel.variable_pools.service import VariablePoolService
 from comfylabel.workers.encryption import Vault
 from comfylabel.workers.resolver import GuardedResolver
 from comfylabel.workers.routes import router as workers_router
+from comfylabel.workers.schemas import Worker
 from comfylabel.workers.service import WorkerService
 
 WEB = Path(__file__).parent / "web"
@@ -101,7 +111,7 @@ def install_middleware(app: FastAPI, settings: Settings) -> None:
             origin=settings.origin,
             host_names=own_names(settings),
             session_cookie=SESSION_COOKIE,
-            image_origins={settings.cdn_url} if settings.cdn_url else set(),
+            image_origins={url for url in (settings.cdn_url, settings.public_url) if url},
             larger_bodies={"/api/workflows": MAX_UPLOAD_BYTES},
         ),
     )
@@ -130,13 +140,23 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.sealer = Vault(secret)
     state.accounts = AccountService(database, origin=settings.origin, auth_on=settings.auth == "on")
     state.store = ObjectStore.open(settings.object_store_url)
-    state.signer = Signer(secret, settings.cdn_url or settings.origin)
+    state.signer = Signer(secret, settings.cdn_url or settings.public_url or seen_origin.get)
     state.workers = WorkerService(
         database, secret=secret, own_port=settings.port, max_image_bytes=settings.max_image_bytes
     )
+    state.tasks = TaskService(database, partial(object_info, state))
+    state.prompts = PromptService(database)
+    state.pilots = PilotService(database, state.tasks, wait_seconds=settings.pilot_wait_seconds)
+    state.exports = ExportService(database, state.store, secret)
     state.variable_pools = VariablePoolService(database)
     state.ab_tests = AbTestService(database)
     state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url)
+
+
+async def object_info(state: State, worker: Worker) -> dict[str, Any]:
+    """What a worker says of its nodes and models."""
+    services: WorkerService = state.workers
+    return await services.client(worker, state.worker_session).object_info()
 
 
 monitoring = APIRouter(tags=["probes"])
@@ -154,7 +174,9 @@ ROUTERS = (
     workers_router,
     variable_pools_router,
     ab_tests_router,
+    tasks_router,
     annotations_router,
+    exports_router,
     images_router,
     maintenance_router,
     probes_router,

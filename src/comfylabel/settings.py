@@ -70,4 +70,5 @@ class Settings(BaseSettings):
     @property
     def origin(self) -> str:
         """What the browser's address bar shows, without a path."""
-        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")

@@ -67,7 +67,10 @@ async def test_a_cdn_may_serve_images_and_https_is_remembered(database_url, tmp_
     async with running_api(settings, database_url) as api:
         answer = await api.anonymous.get("/healthz")
 
-    assert "img-src 'self' blob: data: https://cdn.example;" in answer.headers["content-security-policy"]
+    assert (
+        "img-src 'self' blob: data: https://cdn.example https://label.example;"
+        in answer.headers["content-security-policy"]
+    )
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 

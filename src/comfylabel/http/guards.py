@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import structlog
@@ -19,6 +20,10 @@ log = structlog.get_logger(__name__)
 MAX_BODY_BYTES = 2**20
 # Between two pieces of a body: a phone on a train is slower than a server, but not this slow.
 SILENCE_SECONDS = 30.0
+
+# The origin that the present request came to. A server bound to every address of its machine has no single one,
+# and a page may only show images of its own (or the CDN's).
+seen_origin: ContextVar[str] = ContextVar("seen_origin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ class Guard:
         if refused is not None:
             await refused(scope, receive, answer.send)
             return
+        seen_origin.set(_seen_origin(scope, Headers(scope=scope)))
         await self._app(scope, _LimitedBody(receive, self._body_limit(scope)).receive, answer.send)
 
     def _refusal(self, scope: Scope) -> Response | None:
@@ -82,17 +88,21 @@ class Guard:
         return None
 
     def _is_cross_site(self, scope: Scope, headers: Headers) -> bool:
-        seen_as = f"{scope['scheme']}://{headers.get('host', '')}".lower()
         return is_cross_site(
             scope["method"],
             origin=headers.get("origin"),
             fetch_site=headers.get("sec-fetch-site"),
-            own_origins=(self._rules.origin.lower(), seen_as),
+            own_origins=(self._rules.origin.lower(), _seen_origin(scope, headers)),
             has_session=self._rules.session_cookie in cookie_parser(headers.get("cookie", "")),
         )
 
     def _body_limit(self, scope: Scope) -> int:
         return self._rules.larger_bodies.get(scope["path"], MAX_BODY_BYTES)
+
+
+def _seen_origin(scope: Scope, headers: Headers) -> str:
+    """What the browser's address bar shows, for whoever came by an address that is ours."""
+    return f"{scope['scheme']}://{headers.get('host', '')}".lower()
 
 
 class _Answer:

@@ -5,6 +5,7 @@ A store's own presigned addresses change every second: a page asked for twice wo
 
 import hmac
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from comfylabel.errors import Forbidden
@@ -28,12 +29,16 @@ class LinkExpired(Forbidden):
 
 
 class Signer:
-    """Makes and checks addresses under `origin` (the public address, or the CDN in front of it)."""
+    """Makes and checks addresses under `origin`: the CDN, the public address, or what is true for this request."""
 
-    def __init__(self, secret: bytes, origin: str) -> None:
+    def __init__(self, secret: bytes, origin: str | Callable[[], str]) -> None:
         # A key of its own: no other use of the server's secret can be made to sign an address.
         self._key = hmac.digest(secret, b"comfylabel image address", "sha256")
-        self.origin = origin.rstrip("/")
+        self._origin = origin
+
+    @property
+    def origin(self) -> str:
+        return (self._origin if isinstance(self._origin, str) else self._origin()).rstrip("/")
 
     def signed_url(self, key: str, now: datetime | None = None) -> str:
         """A pure function of the key, the secret and the window that `now` lies in."""
