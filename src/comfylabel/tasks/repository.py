@@ -160,7 +160,10 @@ select exists (select from generations where task_id = $1 and state = 'pending' 
     or exists (select from submissions where task_id = $1 and ended_at is null)
 """
 
-_CAN_BE_LABELLED = "select exists (select from batches where task_id = $1 and ready_at is not null)"
+# Ordered, because the planner would rather read the table for the first match than open an index.
+_CAN_BE_LABELLED = """
+select true from batches where task_id = $1 and ready_at is not null order by task_id, ready_at, id limit 1
+"""
 
 NOTHING_TO_LABEL = "nothing_to_label"
 
