@@ -56,9 +56,9 @@ function Frame({ children }: { children: ComponentChildren }) {
   return (
     <>
       <header class="masthead">
-        <a class="brand" href="/">
+        <a class="brand" href="/" aria-label="Data Label: to the start">
           <img src="/icon.svg" width="28" height="28" alt="" />
-          <span>Data Label</span>
+          <span aria-hidden="true">Data Label</span>
         </a>
         {isOperator() && (
           <nav class="tabs" aria-label="Pages">

@@ -1,0 +1,86 @@
+"""The sources of the web UI: types, units, the client's agreement with the API, sizes, pins."""
+
+import gzip
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import hatch_build
+import pytest
+
+from tests.browser.conftest import ROOT
+
+# DESIGN's budget for the page that people wait for on a phone.
+LABELLING_JAVASCRIPT = 25_000
+
+
+def node(web: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [str(hatch_build.node_program()), *arguments]
+    return subprocess.run(command, cwd=web, check=False, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("project", [".", "tests"])
+def test_types_agree(web: Path, project: str):
+    done = node(web, "node_modules/typescript/bin/tsc", "-p", project)
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_units(web: Path):
+    done = node(web, "--test", "tests/*.test.ts")
+
+    assert done.returncode == 0, done.stdout
+    assert int(re.findall(r"(?m)pass (\d+)", done.stdout)[-1]) >= 30
+
+
+def test_the_client_is_typed_from_the_api_as_it_is(web: Path, tmp_path: Path):
+    """`cd web && npm run api` writes it again."""
+    made = tmp_path / "schema.d.ts"
+    done = node(web, "node_modules/openapi-typescript/bin/cli.js", str(ROOT / "docs/openapi.json"), "-o", str(made))
+
+    assert done.returncode == 0, done.stderr
+    assert made.read_text() == (web / "src/api/schema.d.ts").read_text()
+
+
+def chunks_of(manifest: dict[str, Any], entry: str) -> set[str]:
+    """The entry and everything that it imports at once."""
+    found: set[str] = set()
+    waiting = [entry]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += manifest[name].get("imports", [])
+    return found
+
+
+@pytest.fixture
+def manifest(web: Path) -> dict[str, Any]:
+    built: dict[str, Any] = json.loads((ROOT / "src/comfylabel/web/.vite/manifest.json").read_text())
+    return built
+
+
+def test_the_labelling_page_is_small(manifest: dict[str, Any]):
+    chunks = chunks_of(manifest, "index.html") | chunks_of(manifest, "src/label/LabelPage.tsx")
+    files = [ROOT / "src/comfylabel/web" / manifest[name]["file"] for name in chunks]
+
+    assert sum(len(gzip.compress(file.read_bytes())) for file in files) <= LABELLING_JAVASCRIPT
+
+
+def test_who_labels_does_not_load_the_task_pages(manifest: dict[str, Any]):
+    chunks = chunks_of(manifest, "index.html") | chunks_of(manifest, "src/label/LabelPage.tsx")
+
+    assert "src/tasks/TaskList.tsx" in manifest
+    assert "src/tasks/TaskList.tsx" not in chunks
+
+
+def test_every_package_is_pinned_and_none_names_where_it_came_from():
+    package = json.loads((ROOT / "web/package.json").read_text())
+    lock = json.loads((ROOT / "web/package-lock.json").read_text())
+
+    for version in (package["dependencies"] | package["devDependencies"]).values():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version)
+    for name, entry in lock["packages"].items():
+        assert not name or ("integrity" in entry and "resolved" not in entry), name
