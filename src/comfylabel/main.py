@@ -1,9 +1,11 @@
 """The composition root of the API: settings in, one application out."""
 
+import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.datastructures import State
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from comfylabel.ab_tests.routes import router as ab_tests_router
 from comfylabel.ab_tests.service import AbTestService
@@ -26,6 +28,7 @@ from comfylabel.accounts.service import SESSION_COOKIE, AccountService
 from comfylabel.annotations.routes import router as annotations_router
 from comfylabel.annotations.service import AnnotationService
 from comfylabel.comfy.client import worker_session
+from comfylabel.comfy.errors import WorkerError
 from comfylabel.db.pool import Database
 from comfylabel.errors import ComfyLabelError
 from comfylabel.exports.routes import router as exports_router
@@ -51,7 +54,11 @@ from comfylabel.workers.encryption import Vault
 from comfylabel.workers.resolver import GuardedResolver
 from comfylabel.workers.routes import router as workers_router
 from comfylabel.workers.schemas import Worker
+from comfylabel.workers.selection import is_selectable, ranked
 from comfylabel.workers.service import WorkerService
+from comfylabel.workflows.routes import router as workflows_router
+from comfylabel.workflows.schemas import Ceilings
+from comfylabel.workflows.service import WorkflowService
 
 WEB = Path(__file__).parent / "web"
 # A workflow's JSON of any honest size; larger files are read to their end and refused in words.
@@ -148,6 +155,16 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.prompts = PromptService(database)
     state.pilots = PilotService(database, state.tasks, wait_seconds=settings.pilot_wait_seconds)
     state.exports = ExportService(database, state.store, secret)
+    state.workflows = WorkflowService(
+        database,
+        ceilings=Ceilings(
+            max_batch_size=settings.max_workflow_batch_size,
+            allow_controlnet=settings.allow_controlnet,
+            allow_dynamic_resolution=settings.allow_dynamic_resolution,
+            max_pixels=settings.max_pixels,
+        ),
+        object_info_source=partial(object_infos, state),
+    )
     state.variable_pools = VariablePoolService(database)
     state.ab_tests = AbTestService(database)
     state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url)
@@ -159,10 +176,22 @@ async def object_info(state: State, worker: Worker) -> dict[str, Any]:
     return await services.client(worker, state.worker_session).object_info()
 
 
+async def object_infos(state: State) -> list[tuple[str, dict[str, Any]]]:
+    """The same of every healthy worker that answers, in the order of selection."""
+    services: WorkerService = state.workers
+    now = datetime.now(UTC)
+    healthy = [worker for worker in ranked(await services.list_all()) if is_selectable(worker, now)]
+    answers = await asyncio.gather(*(object_info(state, worker) for worker in healthy), return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException) and not isinstance(answer, WorkerError):
+            raise answer
+    return [(worker.name, answer) for worker, answer in zip(healthy, answers, strict=True) if isinstance(answer, dict)]
+
+
 monitoring = APIRouter(tags=["probes"])
 
 
-@monitoring.get("/metrics", response_class=PlainTextResponse)
+@monitoring.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(request: Request, _admin: Admin) -> Response:
     """For Prometheus, with an admin's API token: behind a proxy every caller looks like this machine itself."""
     counted: Metrics = request.app.state.metrics
@@ -172,6 +201,7 @@ async def metrics(request: Request, _admin: Admin) -> Response:
 ROUTERS = (
     accounts_router,
     workers_router,
+    workflows_router,
     variable_pools_router,
     ab_tests_router,
     tasks_router,
