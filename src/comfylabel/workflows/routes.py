@@ -32,6 +32,9 @@ def _service(request: Request) -> WorkflowService:
 
 Service = Annotated[WorkflowService, Depends(_service)]
 
+# Its parts are the same models as in a PATCH, so the document names them there.
+_METADATA = Metadata.model_json_schema(ref_template="#/components/schemas/{model}")
+_METADATA.pop("$defs", None)
 _UPLOADED_PARTS = {
     "type": "object",
     "required": ["workflow", "metadata"],
@@ -44,7 +47,7 @@ _UPLOADED_PARTS = {
         "metadata": {
             "type": "string",
             "contentMediaType": "application/json",
-            "contentSchema": Metadata.model_json_schema(),
+            "contentSchema": _METADATA,
         },
     },
 }

@@ -4,23 +4,6 @@
  */
 
 export interface paths {
-    "/api/me": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Me */
-        get: operations["me_api_me_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/auth/link": {
         parameters: {
             query?: never;
@@ -30,8 +13,28 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Si */
-        post: operations["si_api_auth_link_post"];
+        /**
+         * Sign In With Link
+         * @description Opening the link in a browser changes nothing (mail scanners do); its page posts the token here.
+         */
+        post: operations["sign_in_with_link"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sign In With Password */
+        post: operations["sign_in_with_password"];
         delete?: never;
         options?: never;
         head?: never;
@@ -47,23 +50,23 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** So */
-        post: operations["so_api_auth_sign_out_post"];
+        /** Sign Out */
+        post: operations["sign_out"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/tasks": {
+    "/api/me": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Tl */
-        get: operations["tl_api_tasks_get"];
+        /** Me */
+        get: operations["me"];
         put?: never;
         post?: never;
         delete?: never;
@@ -72,16 +75,19 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/tasks/{task_id}/progress": {
+    "/api/me/password": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Pr */
-        get: operations["pr_api_tasks__task_id__progress_get"];
-        put?: never;
+        get?: never;
+        /**
+         * Change Own Password
+         * @description Needs `current_password` once there is one.
+         */
+        put: operations["change_own_password"];
         post?: never;
         delete?: never;
         options?: never;
@@ -89,52 +95,152 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/tasks/{task_id}/prompts": {
+    "/api/users": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Prm */
-        get: operations["prm_api_tasks__task_id__prompts_get"];
+        /** List Users */
+        get: operations["list_users"];
         put?: never;
-        post?: never;
+        /** Create User */
+        post: operations["create_user"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/tasks/{task_id}": {
+    "/api/users/{user_id}": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Gt */
-        get: operations["gt_api_tasks__task_id__get"];
+        get?: never;
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Change User */
+        patch: operations["change_user"];
+        trace?: never;
+    };
+    "/api/users/{user_id}/link": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Invite User
+         * @description A fresh sign-in link; the unused ones of before stop working.
+         */
+        post: operations["invite_user"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/tasks/{task_id}/pilot": {
+    "/api/tokens": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Gp */
-        get: operations["gp_api_tasks__task_id__pilot_get"];
+        /** List Tokens */
+        get: operations["list_tokens"];
         put?: never;
-        /** Pp */
-        post: operations["pp__api_tasks__task_id__pilot_post"];
+        /** Create Token */
+        post: operations["create_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tokens/{token_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke Token */
+        delete: operations["revoke_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Workers */
+        get: operations["list_workers"];
+        put?: never;
+        /**
+         * Create Worker
+         * @description Probed at once: the answer says whether it is healthy.
+         */
+        post: operations["create_worker"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workers/{worker_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove Worker */
+        delete: operations["remove_worker"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Worker
+         * @description What is left out stays; `"api_key": null` forgets the key.
+         */
+        patch: operations["change_worker"];
+        trace?: never;
+    };
+    "/api/workers/{worker_id}/test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Probe Worker
+         * @description 200 whatever comes out: the test itself worked.
+         */
+        post: operations["probe_worker"];
         delete?: never;
         options?: never;
         head?: never;
@@ -148,10 +254,274 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Wf */
-        get: operations["wf_api_workflows_get"];
+        /**
+         * List Workflows
+         * @description Newest first.
+         */
+        get: operations["list_workflows"];
+        put?: never;
+        /**
+         * Upload Workflow
+         * @description Validates a graph and keeps it, or says why not and keeps nothing. Bindings left out are looked for.
+         */
+        post: operations["upload_workflow"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workflows/{workflow_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Workflow
+         * @description With its graph.
+         */
+        get: operations["get_workflow"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Workflow
+         * @description Other bindings or lower limits, until a task uses the workflow.
+         */
+        patch: operations["change_workflow"];
+        trace?: never;
+    };
+    "/api/variable-pools": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Variable Pools
+         * @description The newest version of every pool, by name; with `name`, all versions of that one.
+         */
+        get: operations["list_variable_pools"];
+        put?: never;
+        /** Create Variable Pool */
+        post: operations["create_variable_pool"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/variable-pools/{pool_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Variable Pool */
+        get: operations["get_variable_pool"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/variable-pools/{pool_id}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Add Variable Pool Version
+         * @description The next version of this pool; tasks made from an older one keep that.
+         */
+        post: operations["add_variable_pool_version"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/variable-pools/{pool_id}/sample": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sample Variable Pool
+         * @description `count` items as a task would draw them; nothing is used up.
+         */
+        get: operations["sample_variable_pool"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/ab-tests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Ab Tests */
+        get: operations["list_ab_tests"];
+        put?: never;
+        /** Create Ab Test */
+        post: operations["create_ab_test"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/ab-tests/assign": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Assign
+         * @description The variant of a person, the same one for ever. Admins may ask for anyone, others for themselves.
+         */
+        post: operations["assign"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Tasks
+         * @description The newest first.
+         */
+        get: operations["list_tasks"];
+        put?: never;
+        /**
+         * Create Task
+         * @description K unique prompts with N seeds each, in DRAFT; the answer holds the first `limit` of them.
+         */
+        post: operations["create_task"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Task
+         * @description With `limit` prompts and their seeds from where `cursor` points.
+         */
+        get: operations["get_task"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /**
+         * Change Task
+         * @description Notes, overlap and blind, in every state.
+         */
+        patch: operations["change_task"];
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/prompts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Prompts */
+        get: operations["list_prompts"];
+        put?: never;
+        /**
+         * Add Prompt
+         * @description One more prompt at the end, in DRAFT; seeds left out are drawn.
+         */
+        post: operations["add_prompt"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/prompts/{prompt_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Delete Prompt
+         * @description With its seeds, in DRAFT; voids the pilot.
+         */
+        delete: operations["delete_prompt"];
+        options?: never;
+        head?: never;
+        /**
+         * Change Prompt
+         * @description Text or seeds, in DRAFT; voids the pilot.
+         */
+        patch: operations["change_prompt"];
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/pilot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Pilot
+         * @description The last one; void after an edit.
+         */
+        get: operations["get_pilot"];
+        put?: never;
+        /**
+         * Start Pilot
+         * @description Ten samples at the largest size that fits, and a forecast. Under `Prefer: respond-async`, 202 at once.
+         */
+        post: operations["start_pilot"];
         delete?: never;
         options?: never;
         head?: never;
@@ -167,8 +537,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Freeze */
-        post: operations["freeze_api_tasks__task_id__freeze_post"];
+        /**
+         * Freeze Task
+         * @description Locks prompts, seeds and workflow for good.
+         */
+        post: operations["freeze_task"];
         delete?: never;
         options?: never;
         head?: never;
@@ -184,8 +557,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Run */
-        post: operations["run_api_tasks__task_id__run_post"];
+        /**
+         * Run Task
+         * @description Starts, or resumes what is missing. 409 when no healthy worker can run the workflow.
+         */
+        post: operations["run_task"];
         delete?: never;
         options?: never;
         head?: never;
@@ -201,8 +577,48 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Cancel */
-        post: operations["cancel_api_tasks__task_id__cancel_post"];
+        /**
+         * Cancel Task
+         * @description Nothing more is made; images that are done stay and can be labelled.
+         */
+        post: operations["cancel_task"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/progress": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get Progress */
+        get: operations["get_progress"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/snapshot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Snapshot
+         * @description The canonical document of a frozen task, byte for byte; its SHA-256 is the task's `digest`.
+         */
+        get: operations["get_snapshot"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -216,8 +632,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Lab */
-        get: operations["lab_api_labelling_get"];
+        /**
+         * List Labelling Tasks
+         * @description The tasks that hold something to judge, newest first: what an annotator starts from.
+         */
+        get: operations["list_labelling_tasks"];
         put?: never;
         post?: never;
         delete?: never;
@@ -233,8 +652,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Bt */
-        get: operations["bt_api_tasks__task_id__batches_get"];
+        /**
+         * Browse Batches
+         * @description Ready batches in the order in which they became ready. Looking leases nothing.
+         */
+        get: operations["browse_batches"];
         put?: never;
         post?: never;
         delete?: never;
@@ -252,8 +674,213 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** An */
-        post: operations["an_api_annotations_post"];
+        /**
+         * Submit Annotation
+         * @description One answer to one batch; a second one of the same person replaces it; the first is kept as history.
+         */
+        post: operations["submit_annotation"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/generations/{generation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read Generation */
+        get: operations["read_generation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/export/dpo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Dpo
+         * @description Streamed while it is made. An answer that breaks off is not whole: ask again from its last line.
+         */
+        get: operations["export_dpo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/export/dpo/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Summarise Dpo
+         * @description How many lines the export has now, and why the other batches have none.
+         */
+        get: operations["summarise_dpo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/images/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Image */
+        get: operations["image"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/maintenance/counters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Check Counters */
+        get: operations["check_counters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/maintenance/counters/repair": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Repair Counters */
+        post: operations["repair_counters"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/maintenance/partitions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List Partitions */
+        get: operations["list_partitions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/maintenance/partitions/repair": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Repair Generation Partitions */
+        post: operations["repair_generation_partitions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Healthz
+         * @description The process answers; nothing is asked of the database, so its outage restarts no server.
+         */
+        get: operations["healthz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Readyz
+         * @description The database answers too: send traffic here.
+         */
+        get: operations["readyz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Metrics
+         * @description For Prometheus, with an admin's API token: behind a proxy every caller looks like this machine itself.
+         */
+        get: operations["metrics"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -264,6 +891,30 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** AbTestAnswer */
+        AbTestAnswer: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Variants */
+            variants: components["schemas"]["VariantAnswer"][];
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Expired */
+            expired: boolean;
+        };
         /**
          * AnnotationAnswer
          * @description `repeated`: this client_id was stored before, and nothing changed.
@@ -283,6 +934,37 @@ export interface components {
             id: string;
             /** Surplus */
             surplus: boolean;
+        };
+        /**
+         * AnswerCounts
+         * @description `surplus`: beyond the task's overlap, whatever they say; the others count.
+         */
+        AnswerCounts: {
+            /** Choice */
+            choice: number;
+            /** Tie */
+            tie: number;
+            /** Spam */
+            spam: number;
+            /** Skip */
+            skip: number;
+            /** Surplus */
+            surplus: number;
+        };
+        /**
+         * AssignBody
+         * @description `user_id` left out means oneself.
+         */
+        AssignBody: {
+            /** Test Name */
+            test_name: string;
+            /** User Id */
+            user_id?: string | null;
+        };
+        /** AssignedAnswer */
+        AssignedAnswer: {
+            /** Variant */
+            variant: string;
         };
         /**
          * BatchItem
@@ -322,6 +1004,50 @@ export interface components {
             /** Previous Cursor */
             previous_cursor: string | null;
         };
+        /** BindingsAnswer */
+        BindingsAnswer: {
+            /** Prompt */
+            prompt: components["schemas"]["BoundInput"][];
+            /** Seed */
+            seed: components["schemas"]["BoundInput"][];
+            /** Width */
+            width: components["schemas"]["BoundInput"][];
+            /** Height */
+            height: components["schemas"]["BoundInput"][];
+            /** Batch Size */
+            batch_size: components["schemas"]["BoundInput"][];
+            /** Images */
+            images: string[];
+        };
+        /** BoundInput */
+        BoundInput: {
+            /** Node */
+            node: string;
+            /** Input */
+            input: string;
+        };
+        /** CancelledAnswer */
+        CancelledAnswer: {
+            state: components["schemas"]["TaskState"];
+            /** End Reason */
+            end_reason: string;
+        };
+        /**
+         * CountersAnswer
+         * @description `wrong` holds the first 1000; `repaired` how many were put right.
+         */
+        CountersAnswer: {
+            /** Tasks */
+            tasks: number;
+            /** Batches */
+            batches: number;
+            /** Wrong Count */
+            wrong_count: number;
+            /** Wrong */
+            wrong: components["schemas"]["WrongCounterAnswer"][];
+            /** Repaired */
+            repaired: number;
+        };
         /** CountsAnswer */
         CountsAnswer: {
             /** Total */
@@ -335,6 +1061,82 @@ export interface components {
             /** Failed */
             failed: number;
         };
+        /**
+         * CreatedTokenAnswer
+         * @description `token` is shown this once.
+         */
+        CreatedTokenAnswer: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Expires At */
+            expires_at: string | null;
+            /** Last Used At */
+            last_used_at: string | null;
+            /** Token */
+            token: string;
+        };
+        /** CreatedUserAnswer */
+        CreatedUserAnswer: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            role: components["schemas"]["Role"];
+            /** Disabled At */
+            disabled_at: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            sign_in_link: components["schemas"]["SignInLinkAnswer"];
+        };
+        /**
+         * DpoSummary
+         * @description `lines` and all of `left_out` add up to the batches of the task.
+         */
+        DpoSummary: {
+            /**
+             * Task Id
+             * Format: uuid
+             */
+            task_id: string;
+            /** Lines */
+            lines: number;
+            /** Left Out */
+            left_out: {
+                [key: string]: number;
+            };
+            answers: components["schemas"]["AnswerCounts"];
+            /** Preview */
+            preview: {
+                [key: string]: unknown;
+            }[];
+        };
+        /** Envelope[AbTestAnswer] */
+        Envelope_AbTestAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["AbTestAnswer"];
+            /** Error */
+            error: null;
+        };
         /** Envelope[AnnotationAnswer] */
         Envelope_AnnotationAnswer_: {
             /**
@@ -346,6 +1148,17 @@ export interface components {
             /** Error */
             error: null;
         };
+        /** Envelope[AssignedAnswer] */
+        Envelope_AssignedAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["AssignedAnswer"];
+            /** Error */
+            error: null;
+        };
         /** Envelope[BatchesAnswer] */
         Envelope_BatchesAnswer_: {
             /**
@@ -354,6 +1167,83 @@ export interface components {
              */
             success: true;
             data: components["schemas"]["BatchesAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[CancelledAnswer] */
+        Envelope_CancelledAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["CancelledAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[CountersAnswer] */
+        Envelope_CountersAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["CountersAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[CreatedTokenAnswer] */
+        Envelope_CreatedTokenAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["CreatedTokenAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[CreatedUserAnswer] */
+        Envelope_CreatedUserAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["CreatedUserAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[DpoSummary] */
+        Envelope_DpoSummary_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["DpoSummary"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[FrozenAnswer] */
+        Envelope_FrozenAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["FrozenAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[GenerationAnswer] */
+        Envelope_GenerationAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["GenerationAnswer"];
             /** Error */
             error: null;
         };
@@ -379,6 +1269,17 @@ export interface components {
             /** Error */
             error: null;
         };
+        /** Envelope[MovedAnswer] */
+        Envelope_MovedAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["MovedAnswer"];
+            /** Error */
+            error: null;
+        };
         /** Envelope[NoneType] */
         Envelope_NoneType_: {
             /**
@@ -388,6 +1289,17 @@ export interface components {
             success: true;
             /** Data */
             data: null;
+            /** Error */
+            error: null;
+        };
+        /** Envelope[PartitionsAnswer] */
+        Envelope_PartitionsAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["PartitionsAnswer"];
             /** Error */
             error: null;
         };
@@ -424,6 +1336,50 @@ export interface components {
             /** Error */
             error: null;
         };
+        /** Envelope[PromptWithSeedsAnswer] */
+        Envelope_PromptWithSeedsAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["PromptWithSeedsAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[RunningAnswer] */
+        Envelope_RunningAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["RunningAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[Sample] */
+        Envelope_Sample_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["Sample"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[SignInLinkAnswer] */
+        Envelope_SignInLinkAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["SignInLinkAnswer"];
+            /** Error */
+            error: null;
+        };
         /** Envelope[TaskAnswer] */
         Envelope_TaskAnswer_: {
             /**
@@ -446,31 +1402,155 @@ export interface components {
             /** Error */
             error: null;
         };
-        /** Envelope[dict] */
-        Envelope_dict_: {
+        /** Envelope[UserAnswer] */
+        Envelope_UserAnswer_: {
             /**
              * Success
              * @constant
              */
             success: true;
-            /** Data */
-            data: {
-                [key: string]: unknown;
-            };
+            data: components["schemas"]["UserAnswer"];
             /** Error */
             error: null;
         };
-        /** Envelope[list[WorkflowRow]] */
-        Envelope_list_WorkflowRow__: {
+        /** Envelope[VariablePoolDetail] */
+        Envelope_VariablePoolDetail_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["VariablePoolDetail"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[VariablePoolList] */
+        Envelope_VariablePoolList_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["VariablePoolList"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[VariablePoolSummary] */
+        Envelope_VariablePoolSummary_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["VariablePoolSummary"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[WorkerAnswer] */
+        Envelope_WorkerAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["WorkerAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[WorkflowAnswer] */
+        Envelope_WorkflowAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["WorkflowAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[WorkflowDetail] */
+        Envelope_WorkflowDetail_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["WorkflowDetail"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[WorkflowList] */
+        Envelope_WorkflowList_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["WorkflowList"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[list[AbTestAnswer]] */
+        Envelope_list_AbTestAnswer__: {
             /**
              * Success
              * @constant
              */
             success: true;
             /** Data */
-            data: components["schemas"]["WorkflowRow"][];
+            data: components["schemas"]["AbTestAnswer"][];
             /** Error */
             error: null;
+        };
+        /** Envelope[list[TokenAnswer]] */
+        Envelope_list_TokenAnswer__: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            /** Data */
+            data: components["schemas"]["TokenAnswer"][];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[list[UserAnswer]] */
+        Envelope_list_UserAnswer__: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            /** Data */
+            data: components["schemas"]["UserAnswer"][];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[list[WorkerAnswer]] */
+        Envelope_list_WorkerAnswer__: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            /** Data */
+            data: components["schemas"]["WorkerAnswer"][];
+            /** Error */
+            error: null;
+        };
+        /** ErrorEnvelope */
+        ErrorEnvelope: {
+            /**
+             * Success
+             * @constant
+             */
+            success: false;
+            /** Data */
+            data: unknown;
+            /** Error */
+            error: string;
+            /** Code */
+            code: string;
         };
         /** EtaAnswer */
         EtaAnswer: {
@@ -494,10 +1574,114 @@ export interface components {
                 [key: string]: number | null;
             };
         };
-        /** HTTPValidationError */
-        HTTPValidationError: {
-            /** Detail */
-            detail?: components["schemas"]["ValidationError"][];
+        /**
+         * FrozenAnswer
+         * @description `pilot: null` says that no valid pilot was run: nothing is known about memory and time.
+         */
+        FrozenAnswer: {
+            state: components["schemas"]["TaskState"];
+            /**
+             * Frozen At
+             * Format: date-time
+             */
+            frozen_at: string;
+            /** Digest */
+            digest: string;
+            overrides: components["schemas"]["OverridesAnswer"];
+            /** Chunks */
+            chunks: number[];
+            pilot: components["schemas"]["PilotSummaryAnswer"] | null;
+        };
+        /**
+         * GenerationAnswer
+         * @description What is not made yet, or hidden by a blind task, is null.
+         */
+        GenerationAnswer: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /**
+             * Task Id
+             * Format: uuid
+             */
+            task_id: string;
+            /** Batch Id */
+            batch_id: string | null;
+            /**
+             * Prompt Id
+             * Format: uuid
+             */
+            prompt_id: string;
+            /** Prompt */
+            prompt: string;
+            /** Pilot */
+            pilot: boolean;
+            /** State */
+            state: string;
+            /** Candidate Index */
+            candidate_index: number | null;
+            /** Width */
+            width: number | null;
+            /** Height */
+            height: number | null;
+            /** Bytes */
+            bytes: number | null;
+            /** Sha256 */
+            sha256: string | null;
+            /** Thumbnail */
+            thumbnail: string | null;
+            /** Preview */
+            preview: string | null;
+            /** Fullres */
+            fullres: string | null;
+            /** Seed */
+            seed: number | null;
+            /** Batch Index */
+            batch_index: number | null;
+            /** Batch Size */
+            batch_size: number | null;
+            /** Worker Id */
+            worker_id: string | null;
+            /** Worker */
+            worker: string | null;
+            /** Submission Id */
+            submission_id: string | null;
+            /** Metadata */
+            metadata: {
+                [key: string]: unknown;
+            } | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * GivenBindings
+         * @description Kinds left out are looked for in the graph; an empty list says that there is none.
+         */
+        GivenBindings: {
+            /** Prompt */
+            prompt?: components["schemas"]["GivenInput"][] | null;
+            /** Seed */
+            seed?: components["schemas"]["GivenInput"][] | null;
+            /** Width */
+            width?: components["schemas"]["GivenInput"][] | null;
+            /** Height */
+            height?: components["schemas"]["GivenInput"][] | null;
+            /** Batch Size */
+            batch_size?: components["schemas"]["GivenInput"][] | null;
+            /** Images */
+            images?: string[] | null;
+        };
+        /** GivenInput */
+        GivenInput: {
+            /** Node */
+            node: string;
+            /** Input */
+            input: string;
         };
         /** HeaviestAnswer */
         HeaviestAnswer: {
@@ -524,6 +1708,8 @@ export interface components {
         /**
          * LabellingItem
          * @description `workflow` is null to the annotators of a blind task: its name often names the model.
+         *
+         *     `ab_test` is the name under which a page asks for its variant.
          */
         LabellingItem: {
             /**
@@ -537,6 +1723,8 @@ export interface components {
             notes: string | null;
             /** Workflow */
             workflow: string | null;
+            /** Ab Test */
+            ab_test: string | null;
             /** Blind */
             blind: boolean;
             /** Batches */
@@ -545,6 +1733,26 @@ export interface components {
             ready_batches: number;
             /** Done By Me */
             done_by_me: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * LeftOut
+         * @description Why a batch has no line.
+         * @enum {string}
+         */
+        LeftOut: "not_ready" | "spam" | "unanswered" | "skipped" | "tie" | "draw" | "single_image";
+        /** LimitsAnswer */
+        LimitsAnswer: {
+            /** Allow Controlnet */
+            allow_controlnet: boolean;
+            /** Allow Dynamic Resolution */
+            allow_dynamic_resolution: boolean;
+            /** Max Pixels */
+            max_pixels: number;
         };
         /** LinkBody */
         LinkBody: {
@@ -562,6 +1770,11 @@ export interface components {
             name: string;
             role: components["schemas"]["Role"];
         };
+        /** MovedAnswer */
+        MovedAnswer: {
+            /** Moved */
+            moved: number;
+        };
         /** MyAnnotation */
         MyAnnotation: {
             /**
@@ -578,6 +1791,18 @@ export interface components {
             spam: boolean;
             /** Surplus */
             surplus: boolean;
+        };
+        /** NewAbTest */
+        NewAbTest: {
+            /** Name */
+            name: string;
+            /** Variants */
+            variants: components["schemas"]["VariantBody"][];
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
         };
         /**
          * NewAnnotation
@@ -607,6 +1832,162 @@ export interface components {
             client_id?: string | null;
             /** Elapsed Ms */
             elapsed_ms?: number | null;
+        };
+        /**
+         * NewPrompt
+         * @description POST /api/tasks/{id}/prompts; seeds left out are drawn.
+         */
+        NewPrompt: {
+            /** Text */
+            text: string;
+            /**
+             * Variables
+             * @default {}
+             */
+            variables: {
+                [key: string]: string;
+            };
+            /** Seeds */
+            seeds?: number[] | null;
+        };
+        /**
+         * NewTask
+         * @description POST /api/tasks; pools by id or by name (a name means its newest version).
+         */
+        NewTask: {
+            /**
+             * Workflow Id
+             * Format: uuid
+             */
+            workflow_id: string;
+            /** Variable Pool Ids */
+            variable_pool_ids: string[];
+            /** Target Prompts */
+            target_prompts: number;
+            /** Seeds Per Prompt */
+            seeds_per_prompt: number;
+            /** Notes */
+            notes?: string | null;
+            /**
+             * Overlap
+             * @default 1
+             */
+            overlap: number;
+            /**
+             * Blind
+             * @default false
+             */
+            blind: boolean;
+            /** Ab Test Id */
+            ab_test_id?: string | null;
+        };
+        /**
+         * NewToken
+         * @description Without `expires_at` it works until it is revoked.
+         */
+        NewToken: {
+            /** Name */
+            name: string;
+            /** Expires At */
+            expires_at?: string | null;
+        };
+        /** NewUser */
+        NewUser: {
+            /** Name */
+            name: string;
+            role: components["schemas"]["Role"];
+        };
+        /**
+         * NewVariablePool
+         * @description POST /api/variable-pools
+         */
+        NewVariablePool: {
+            /** Name */
+            name: string;
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "no_replacement" | "permutation";
+            /** Items */
+            items: string[];
+        };
+        /**
+         * NewVersion
+         * @description POST /api/variable-pools/{id}/versions; the mode stays as it was when left out.
+         */
+        NewVersion: {
+            /** Items */
+            items: string[];
+            /** Mode */
+            mode?: ("no_replacement" | "permutation") | null;
+        };
+        /** NewWorker */
+        NewWorker: {
+            /** Name */
+            name: string;
+            /** Base Url */
+            base_url: string;
+            /** Api Key */
+            api_key?: string | null;
+            /**
+             * Priority
+             * @default 0
+             */
+            priority: number;
+            /**
+             * Max Concurrent Jobs
+             * @default 1
+             */
+            max_concurrent_jobs: number;
+            /**
+             * Tags
+             * @default []
+             */
+            tags: string[];
+        };
+        /** OverridesAnswer */
+        OverridesAnswer: {
+            /** Width */
+            width: number | null;
+            /** Height */
+            height: number | null;
+            /** Batch Size */
+            batch_size: number | null;
+        };
+        /** OwnPasswordBody */
+        OwnPasswordBody: {
+            /** Password */
+            password: string;
+            /** Current Password */
+            current_password?: string | null;
+        };
+        /**
+         * PartitionAnswer
+         * @description `rows` is PostgreSQL's estimate; -1 before it has made one.
+         */
+        PartitionAnswer: {
+            /** Name */
+            name: string;
+            /** Rows */
+            rows: number;
+        };
+        /**
+         * PartitionsAnswer
+         * @description `strays`: rows in the default partition, where a missing month puts them.
+         */
+        PartitionsAnswer: {
+            /** Partitions */
+            partitions: components["schemas"]["PartitionAnswer"][];
+            /** Strays */
+            strays: number;
+        };
+        /** PasswordBody */
+        PasswordBody: {
+            /** Name */
+            name: string;
+            /** Password */
+            password: string;
         };
         /**
          * PilotAnswer
@@ -719,6 +2100,16 @@ export interface components {
                 [key: string]: string;
             };
         };
+        /**
+         * PromptChanges
+         * @description PATCH /api/tasks/{id}/prompts/{prompt_id}
+         */
+        PromptChanges: {
+            /** Text */
+            text?: string | null;
+            /** Seeds */
+            seeds?: number[] | null;
+        };
         /** PromptPageAnswer */
         PromptPageAnswer: {
             /** Items */
@@ -764,12 +2155,33 @@ export interface components {
             /** Edited */
             edited: boolean;
         };
+        /** QueueAnswer */
+        QueueAnswer: {
+            /** Pending */
+            pending: number;
+            /** Running */
+            running: number;
+        };
         /** ReasonAnswer */
         ReasonAnswer: {
             /** Reason */
             reason: string | null;
             /** Prompts */
             prompts: number;
+        };
+        /** ReportLine */
+        ReportLine: {
+            /**
+             * Level
+             * @enum {string}
+             */
+            level: "error" | "warning" | "info";
+            /** Code */
+            code: string;
+            /** Node */
+            node: string | null;
+            /** Message */
+            message: string;
         };
         /**
          * Role
@@ -791,6 +2203,28 @@ export interface components {
              */
             outcome: "ok" | "out_of_memory";
         };
+        /** RunningAnswer */
+        RunningAnswer: {
+            state: components["schemas"]["TaskState"];
+            /** Worker Ids */
+            worker_ids: string[];
+        };
+        /** Sample */
+        Sample: {
+            /** Items */
+            items: string[];
+            /** Remaining */
+            remaining: number;
+            /**
+             * Pool Id
+             * Format: uuid
+             */
+            pool_id: string;
+            /** Version */
+            version: number;
+            /** Sampling Seed */
+            sampling_seed: number;
+        };
         /** SampleAnswer */
         SampleAnswer: {
             /** Uri */
@@ -808,6 +2242,16 @@ export interface components {
             height: number | null;
             /** Thumbnail */
             thumbnail: string | null;
+        };
+        /** SignInLinkAnswer */
+        SignInLinkAnswer: {
+            /** Url */
+            url: string;
+            /**
+             * Expires At
+             * Format: date-time
+             */
+            expires_at: string;
         };
         /**
          * TaskAnswer
@@ -877,6 +2321,18 @@ export interface components {
                 [key: string]: number | null;
             };
         };
+        /**
+         * TaskChanges
+         * @description PATCH /api/tasks/{id}: what freeze does not lock. `notes: null` clears them.
+         */
+        TaskChanges: {
+            /** Notes */
+            notes?: string | null;
+            /** Overlap */
+            overlap?: number | null;
+            /** Blind */
+            blind?: boolean | null;
+        };
         /** TaskPageAnswer */
         TaskPageAnswer: {
             /** Items */
@@ -944,21 +2400,189 @@ export interface components {
          * @enum {string}
          */
         TaskState: "DRAFT" | "FROZEN" | "RUNNING" | "DONE" | "FAILED";
-        /** ValidationError */
-        ValidationError: {
-            /** Location */
-            loc: (string | number)[];
-            /** Message */
-            msg: string;
-            /** Error Type */
-            type: string;
-            /** Input */
-            input?: unknown;
-            /** Context */
-            ctx?: Record<string, never>;
+        /** TokenAnswer */
+        TokenAnswer: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Expires At */
+            expires_at: string | null;
+            /** Last Used At */
+            last_used_at: string | null;
         };
-        /** WorkflowRow */
-        WorkflowRow: {
+        /** UserAnswer */
+        UserAnswer: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            role: components["schemas"]["Role"];
+            /** Disabled At */
+            disabled_at: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /** UserChange */
+        UserChange: {
+            /** Name */
+            name?: string | null;
+            role?: components["schemas"]["Role"] | null;
+            /** Disabled */
+            disabled?: boolean | null;
+        };
+        /**
+         * VariablePoolDetail
+         * @description With the first `limit` items; `next_cursor` leads to the rest.
+         */
+        VariablePoolDetail: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Version */
+            version: number;
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "no_replacement" | "permutation";
+            /** Item Count */
+            item_count: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Items */
+            items: string[];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** VariablePoolList */
+        VariablePoolList: {
+            /** Items */
+            items: components["schemas"]["VariablePoolSummary"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** VariablePoolSummary */
+        VariablePoolSummary: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Version */
+            version: number;
+            /**
+             * Mode
+             * @enum {string}
+             */
+            mode: "no_replacement" | "permutation";
+            /** Item Count */
+            item_count: number;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /** VariantAnswer */
+        VariantAnswer: {
+            /** Key */
+            key: string;
+            /** Weight */
+            weight: number;
+        };
+        /** VariantBody */
+        VariantBody: {
+            /** Key */
+            key: string;
+            /** Weight */
+            weight: number;
+        };
+        /** WorkerAnswer */
+        WorkerAnswer: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Base Url */
+            base_url: string;
+            /** Tags */
+            tags: string[];
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "HEALTHY" | "UNHEALTHY";
+            /** Enabled */
+            enabled: boolean;
+            /** Priority */
+            priority: number;
+            /** Max Concurrent Jobs */
+            max_concurrent_jobs: number;
+            /** Current Queue Len */
+            current_queue_len: number;
+            /** Last Checked At */
+            last_checked_at: string | null;
+            /** Reason */
+            reason: string | null;
+            /** Comfyui Version */
+            comfyui_version: string | null;
+            /** Has Api Key */
+            has_api_key: boolean;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * WorkerChange
+         * @description What is left out stays; `"api_key": null` forgets the key.
+         */
+        WorkerChange: {
+            /** Name */
+            name?: string | null;
+            /** Base Url */
+            base_url?: string | null;
+            /** Api Key */
+            api_key?: string | null;
+            /** Enabled */
+            enabled?: boolean | null;
+            /** Priority */
+            priority?: number | null;
+            /** Max Concurrent Jobs */
+            max_concurrent_jobs?: number | null;
+            /** Tags */
+            tags?: string[] | null;
+        };
+        /** WorkflowAnswer */
+        WorkflowAnswer: {
             /**
              * Id
              * Format: uuid
@@ -970,6 +2594,196 @@ export interface components {
             version: string;
             /** Model */
             model: string;
+            /** Max Batch Size */
+            max_batch_size: number;
+            /**
+             * Seed Mode
+             * @enum {string}
+             */
+            seed_mode: "native" | "loop";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "valid" | "warnings" | "unverified";
+            /** Validated At */
+            validated_at: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Prompt Nodes */
+            prompt_nodes: string[];
+            /** Seed Nodes */
+            seed_nodes: string[];
+            /** Forbidden Nodes */
+            forbidden_nodes: string[];
+            bindings: components["schemas"]["BindingsAnswer"];
+            /** Proposed */
+            proposed: string[];
+            limits: components["schemas"]["LimitsAnswer"];
+            /** Report */
+            report: components["schemas"]["ReportLine"][];
+        };
+        /**
+         * WorkflowChange
+         * @description PATCH /api/workflows/{id}: bindings as an upload gives them, limits only lower than they are.
+         */
+        WorkflowChange: {
+            /** Max Batch Size */
+            max_batch_size?: number | null;
+            /** Allow Controlnet */
+            allow_controlnet?: boolean | null;
+            /** Allow Dynamic Resolution */
+            allow_dynamic_resolution?: boolean | null;
+            /** Max Pixels */
+            max_pixels?: number | null;
+            bindings?: components["schemas"]["GivenBindings"] | null;
+        };
+        /** WorkflowDetail */
+        WorkflowDetail: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Version */
+            version: string;
+            /** Model */
+            model: string;
+            /** Max Batch Size */
+            max_batch_size: number;
+            /**
+             * Seed Mode
+             * @enum {string}
+             */
+            seed_mode: "native" | "loop";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "valid" | "warnings" | "unverified";
+            /** Validated At */
+            validated_at: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /** Prompt Nodes */
+            prompt_nodes: string[];
+            /** Seed Nodes */
+            seed_nodes: string[];
+            /** Forbidden Nodes */
+            forbidden_nodes: string[];
+            bindings: components["schemas"]["BindingsAnswer"];
+            /** Proposed */
+            proposed: string[];
+            limits: components["schemas"]["LimitsAnswer"];
+            /** Report */
+            report: components["schemas"]["ReportLine"][];
+            /** Raw Definition */
+            raw_definition: {
+                [key: string]: unknown;
+            };
+        };
+        /** WorkflowList */
+        WorkflowList: {
+            /** Items */
+            items: components["schemas"]["WorkflowSummary"][];
+            /** Next Cursor */
+            next_cursor: string | null;
+        };
+        /** WorkflowSummary */
+        WorkflowSummary: {
+            /**
+             * Id
+             * Format: uuid
+             */
+            id: string;
+            /** Name */
+            name: string;
+            /** Version */
+            version: string;
+            /** Model */
+            model: string;
+            /** Max Batch Size */
+            max_batch_size: number;
+            /**
+             * Seed Mode
+             * @enum {string}
+             */
+            seed_mode: "native" | "loop";
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "valid" | "warnings" | "unverified";
+            /** Validated At */
+            validated_at: string | null;
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+        };
+        /**
+         * WrongCounterAnswer
+         * @description Numbers are total, done, failed, running, candidates.
+         */
+        WrongCounterAnswer: {
+            /**
+             * Batch Id
+             * Format: uuid
+             */
+            batch_id: string;
+            /**
+             * Task Id
+             * Format: uuid
+             */
+            task_id: string;
+            /** Stored */
+            stored: number[];
+            /** Counted */
+            counted: number[];
+        };
+        /** Envelope[ProbeAnswer] */
+        comfylabel__http__envelope__Envelope_ProbeAnswer___1: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["comfylabel__workers__schemas__ProbeAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[ProbeAnswer] */
+        comfylabel__http__envelope__Envelope_ProbeAnswer___2: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["comfylabel__http__probes__ProbeAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** ProbeAnswer */
+        comfylabel__http__probes__ProbeAnswer: {
+            /** Status */
+            status: string;
+        };
+        /** ProbeAnswer */
+        comfylabel__workers__schemas__ProbeAnswer: {
+            /** Healthy */
+            healthy: boolean;
+            queue: components["schemas"]["QueueAnswer"];
+            /** Reason */
+            reason: string | null;
         };
     };
     responses: never;
@@ -980,27 +2794,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    me_api_me_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_Me_"];
-                };
-            };
-        };
-    };
-    si_api_auth_link_post: {
+    sign_in_with_link: {
         parameters: {
             query?: never;
             header?: never;
@@ -1022,18 +2816,69 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_Me_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
         };
     };
-    so_api_auth_sign_out_post: {
+    sign_in_with_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Me_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    sign_out: {
         parameters: {
             query?: never;
             header?: never;
@@ -1051,13 +2896,1109 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_NoneType_"];
                 };
             };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
         };
     };
-    tl_api_tasks_get: {
+    me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Me_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    change_own_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OwnPasswordBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_NoneType_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_UserAnswer__"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    create_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_CreatedUserAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    change_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_UserAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    invite_user: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_SignInLinkAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_tokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_TokenAnswer__"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    create_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewToken"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_CreatedTokenAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    revoke_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_NoneType_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_workers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_WorkerAnswer__"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    create_worker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWorker"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_WorkerAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    remove_worker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                worker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_NoneType_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    change_worker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                worker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkerChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_WorkerAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    probe_worker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                worker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["comfylabel__http__envelope__Envelope_ProbeAnswer___1"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_workflows: {
         parameters: {
             query?: {
-                limit?: number;
                 cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_WorkflowList_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    upload_workflow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "multipart/form-data": {
+                    /**
+                     * Format: binary
+                     * @description workflow_api.json: a graph in API format, at most 10 MB
+                     */
+                    workflow: string;
+                    metadata: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_WorkflowAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    get_workflow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workflow_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_WorkflowDetail_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    change_workflow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                workflow_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WorkflowChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_WorkflowAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_variable_pools: {
+        parameters: {
+            query?: {
+                name?: string | null;
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_VariablePoolList_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    create_variable_pool: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewVariablePool"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_VariablePoolSummary_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    get_variable_pool: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_VariablePoolDetail_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    add_variable_pool_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewVersion"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_VariablePoolSummary_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    sample_variable_pool: {
+        parameters: {
+            query: {
+                count: number;
+                sampling_seed?: number | null;
+            };
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Sample_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_ab_tests: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_AbTestAnswer__"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    create_ab_test: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAbTest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_AbTestAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    assign: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AssignBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_AssignedAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_tasks: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -1074,18 +4015,71 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_TaskPageAnswer_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
         };
     };
-    pr_api_tasks__task_id__progress_get: {
+    create_task: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTask"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_TaskAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    get_task: {
         parameters: {
             query?: {
                 limit?: number;
@@ -1105,21 +4099,76 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Envelope_ProgressAnswer_"];
+                    "application/json": components["schemas"]["Envelope_TaskAnswer_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
         };
     };
-    prm_api_tasks__task_id__prompts_get: {
+    change_task: {
+        parameters: {
+            query?: {
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TaskChanges"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_TaskAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_prompts: {
         parameters: {
             query?: {
                 limit?: number;
@@ -1142,21 +4191,363 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_PromptPageAnswer_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
         };
     };
-    gt_api_tasks__task_id__get: {
+    add_prompt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPrompt"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_PromptWithSeedsAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    delete_prompt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_NoneType_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    change_prompt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PromptChanges"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_PromptWithSeedsAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    get_pilot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_PilotAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    start_pilot: {
+        parameters: {
+            query?: never;
+            header?: {
+                prefer?: string | null;
+            };
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_PilotAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    freeze_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_FrozenAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    run_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_RunningAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    cancel_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_CancelledAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    get_progress: {
         parameters: {
             query?: {
                 limit?: number;
+                cursor?: string | null;
             };
             header?: never;
             path: {
@@ -1172,21 +4563,30 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Envelope_TaskAnswer_"];
+                    "application/json": components["schemas"]["Envelope_ProgressAnswer_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
         };
     };
-    gp_api_tasks__task_id__pilot_get: {
+    get_snapshot: {
         parameters: {
             query?: never;
             header?: never;
@@ -1202,166 +4602,29 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": components["schemas"]["Envelope_PilotAnswer_"];
-                };
+                content?: never;
             };
-            /** @description Validation Error */
-            422: {
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
         };
     };
-    pp__api_tasks__task_id__pilot_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                task_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            202: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_PilotAnswer_"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    wf_api_workflows_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_list_WorkflowRow__"];
-                };
-            };
-        };
-    };
-    freeze_api_tasks__task_id__freeze_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                task_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_dict_"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    run_api_tasks__task_id__run_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                task_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_dict_"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    cancel_api_tasks__task_id__cancel_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                task_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_dict_"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    lab_api_labelling_get: {
+    list_labelling_tasks: {
         parameters: {
             query?: {
                 cursor?: string | null;
@@ -1382,18 +4645,27 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_LabellingAnswer_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
         };
     };
-    bt_api_tasks__task_id__batches_get: {
+    browse_batches: {
         parameters: {
             query?: {
                 cursor?: string | null;
@@ -1416,18 +4688,27 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_BatchesAnswer_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
         };
     };
-    an_api_annotations_post: {
+    submit_annotation: {
         parameters: {
             query?: never;
             header?: never;
@@ -1449,13 +4730,486 @@ export interface operations {
                     "application/json": components["schemas"]["Envelope_AnnotationAnswer_"];
                 };
             };
-            /** @description Validation Error */
-            422: {
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    read_generation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                generation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_GenerationAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    export_dpo: {
+        parameters: {
+            query?: {
+                /** @description full adds provenance to the guide's seven keys */
+                profile?: "default" | "full";
+                /** @description batch_id of the last line that was received */
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One JSON object a line */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": unknown;
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    summarise_dpo: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_DpoSummary_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    image: {
+        parameters: {
+            query?: {
+                expires?: string;
+                signature?: string;
+            };
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The image */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
+                    "image/jpeg": unknown;
+                    "image/webp": unknown;
+                };
+            };
+            /** @description The part asked for */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The caller's copy is still good */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address was changed or has expired */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No such part */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    check_counters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_CountersAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    repair_counters: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_CountersAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_partitions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_PartitionsAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    repair_generation_partitions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_MovedAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    healthz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["comfylabel__http__envelope__Envelope_ProbeAnswer___2"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    readyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["comfylabel__http__envelope__Envelope_ProbeAnswer___2"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/plain": unknown;
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
                 };
             };
         };

@@ -18,7 +18,12 @@ export function TaskList() {
   const refresh = async (stop: AbortSignal) => {
     try {
       const found = await taskPages(pages.value, stop);
-      if (found.items.some((task) => !names.value.has(task.workflow_id))) names.value = await workflowNames(stop);
+      const unnamed = found.items.filter((task) => !names.value.has(task.workflow_id));
+      if (unnamed.length) {
+        // What has no name after this is not asked for again.
+        const nameless = new Map(unnamed.map((task) => [task.workflow_id, 'A workflow']));
+        names.value = new Map([...names.value, ...nameless, ...(await workflowNames(stop))]);
+      }
       tasks.value = found.items;
       more.value = found.more;
       away.value = false;

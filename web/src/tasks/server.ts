@@ -25,10 +25,13 @@ export async function taskPages(pages: number, signal: AbortSignal): Promise<{ i
   return { items, more: cursor !== null };
 }
 
+/** As many as one answer holds; an older workflow goes without its name. */
+const WORKFLOWS = 10_000;
+
 /** Workflow ids in words: "summer-sdxl v3". */
 export async function workflowNames(signal: AbortSignal): Promise<Map<string, string>> {
-  const workflows = await unwrap(api.GET('/api/workflows', { signal }));
-  return new Map(workflows.map((one) => [one.id, `${one.name} v${one.version}`]));
+  const { items } = await unwrap(api.GET('/api/workflows', { params: { query: { limit: WORKFLOWS } }, signal }));
+  return new Map(items.map((one) => [one.id, `${one.name} v${one.version}`]));
 }
 
 export async function command(taskId: string, verb: Verb): Promise<void> {
