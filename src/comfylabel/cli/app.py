@@ -160,3 +160,29 @@ def repair_partitions(url: Url = None, token: Token = None) -> None:
     from comfylabel.cli.maintaining import repair_partitions
 
     sys.exit(run(repair_partitions(url or read_settings().origin, token)))
+
+
+@app.command()
+def demo(
+    data_dir: Annotated[Path | None, typer.Option(help="Where the demo lives; its own directory by default.")] = None,
+    port: Port = None,
+    *,
+    once: Annotated[bool, typer.Option("--once", help="Run the whole line without a person, check it, end.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only compare the files of an earlier --once again.")] = False,
+    out: Annotated[Path | None, typer.Option(help="With --once: where dpo.jsonl and its images go.")] = None,
+    prompts: Annotated[int, typer.Option(min=1, help="With --once.")] = 8,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="With --once: images a prompt.")] = 4,
+) -> None:
+    """Try everything without a GPU: two simulated workers, a workflow, pools and a task to label."""
+    if not once and not check:
+        from comfylabel.cli.demo import demo, demo_data_dir
+
+        sys.exit(run(demo(read_settings(data_dir=data_dir or demo_data_dir(), port=port))))
+    if out is None:
+        raise typer.BadParameter("--once and --check need --out DIR.")
+    from comfylabel.cli.demo_once import check_again, demo_once
+
+    folder = out.expanduser().absolute()
+    if check:
+        sys.exit(run(check_again(folder)))
+    sys.exit(run(demo_once(folder, prompts=prompts, seeds=seeds)))

@@ -1,7 +1,6 @@
 """Which database a command works on: DATABASE_URL's, else the embedded one, which it starts or finds running."""
 
 import asyncio
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -63,7 +62,7 @@ async def make_current(settings: Settings, url: str) -> None:
         return
     migration = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "comfylabel.cli", "migrate"),
-        env=os.environ | as_environment(settings) | {"COMFYLABEL_DATABASE_URL": url},
+        env=as_environment(settings.model_copy(update={"database_url": url})),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -29,13 +28,14 @@ class ProgramUnusableError(ComfyLabelError):
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One `comfylabel` command. `first_only`: arguments of the first start alone."""
+    """One `comfylabel` command. `first_only`: arguments of the first start alone; `silent`: without its stdout."""
 
     name: str
     arguments: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] | None = None
     inherits: tuple[int, ...] = ()
     first_only: tuple[str, ...] = ()
+    silent: bool = False
 
 
 async def keep_running(program: Program) -> None:
@@ -61,9 +61,10 @@ async def _start(program: Program, arguments: tuple[str, ...]) -> asyncio.subpro
     return await asyncio.create_subprocess_exec(
         # SIGKILL: with this process the database goes too, so there is nothing left to end in order.
         *bound_to_us(command, when_we_die=signal.SIGKILL),
-        env=os.environ | dict(program.environment),
+        env=program.environment,
         pass_fds=program.inherits,
         stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL if program.silent else None,
         start_new_session=True,  # Ctrl-C in the terminal comes to this process alone, which then stops them in order
     )
 

@@ -1,5 +1,6 @@
-"""The settings of a command: the environment, then its options; and the environment that hands them to a child."""
+"""The settings of a command: the environment, then its options; and how a child process comes to have the same."""
 
+import os
 import socket
 from collections.abc import Mapping
 from ipaddress import ip_address
@@ -29,9 +30,17 @@ def read_settings(**options: Any) -> Settings:
 
 
 def as_environment(settings: Settings) -> Mapping[str, str]:
-    """What a child process has to find to read the same settings."""
+    """The whole environment of a child process that is to read these settings and no others."""
     values = settings.model_dump(exclude_none=True)
-    return {f"COMFYLABEL_{name.upper()}": str(value) for name, value in values.items()}
+    ours = {f"COMFYLABEL_{name.upper()}": str(value) for name, value in values.items()}
+    return {name: value for name, value in os.environ.items() if name not in _variables()} | ours
+
+
+def _variables() -> set[str]:
+    aliases = [field.validation_alias for field in Settings.model_fields.values()]
+    choices = [alias.choices for alias in aliases if isinstance(alias, pydantic.AliasChoices)]
+    bare = {str(choice) for group in choices for choice in group}
+    return bare | {f"COMFYLABEL_{name.upper()}" for name in Settings.model_fields}
 
 
 def listen(settings: Settings) -> tuple[socket.socket, Settings]:

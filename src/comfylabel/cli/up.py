@@ -48,7 +48,7 @@ async def running_tree(
 
 
 def _programs(settings: Settings, url: str, listener: int, *, announce: bool) -> Sequence[Program]:
-    environment = dict(as_environment(settings)) | {"COMFYLABEL_DATABASE_URL": url}
+    environment = as_environment(settings.model_copy(update={"database_url": url}))
     return (
         Program(
             "serve",
