@@ -25,7 +25,6 @@ class Settings(BaseSettings):
     storage_url: str | None = Field(
         default=None, description="Where images are kept; a local directory under data_dir when unset."
     )
-    cache_url: str = Field(default="mem://", description="mem:// or redis://host:port/0.")
     host: str = Field(default="127.0.0.1", description="Address the web server binds to.")
     port: int = Field(default=8765, ge=0, le=65535, description="Port of the web server; 0 takes a free one.")
     public_url: str | None = Field(
