@@ -1,4 +1,4 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -249,13 +249,14 @@ async def test_an_illegal_verb_changes_nothing_and_a_legal_one_leads_where_the_t
         task = await add_task(connection, prompts=1, seeds=2, worker_id=worker)
     for verb in verbs:
         state = TaskState(await state_of(database, task.id))
-        act = {
+        acts: dict[Verb, Callable[[], Awaitable[Any]]] = {
             Verb.EDIT: lambda: _edit(prompts, task),
             Verb.FREEZE: lambda: tasks.freeze(task.id, operator),
             Verb.RUN: lambda: tasks.run(task.id, operator),
             Verb.CANCEL: lambda: tasks.cancel(task.id, operator),
             Verb.READ_SNAPSHOT: lambda: tasks.snapshot(task.id),
-        }[verb]
+        }
+        act = acts[verb]
         if (state, verb) in MOVES:
             await act()
             assert await state_of(database, task.id) == MOVES[state, verb]
