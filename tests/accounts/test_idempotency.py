@@ -1,7 +1,12 @@
 import asyncio
+from importlib.resources import files
+from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
+from comfylabel.accounts.idempotency import _Request
 from comfylabel.db.pool import Database
 from tests.support.app import Api
 from tests.support.unchanged import nothing_changes
@@ -33,6 +38,42 @@ async def test_another_request_under_the_same_key_is_refused(api: Api, database:
 
     for answer in (other_body, other_path):
         assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(1, 30), max_size=20), st.sampled_from([b"--x", b"boundary", b"a"]))
+async def test_an_upload_is_the_same_however_it_is_cut_and_bounded(body: bytes, cuts: list[int], boundary: bytes):
+    async def digest(given_boundary: bytes, sizes: list[int]) -> bytes:
+        whole = given_boundary + body + given_boundary + b"--"
+        pieces, start = [], 0
+        for size in sizes:
+            pieces.append(whole[start : start + size])
+            start += size
+        pieces.append(whole[start:])
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+
+        content_type = b"multipart/form-data; boundary=" + given_boundary
+        scope = {"path": "/", "query_string": b"", "headers": [(b"content-type", content_type)]}
+        return await _Request(scope, receive).digest()
+
+    assume(boundary not in body)
+    assume(b"other" not in body)
+    assert await digest(boundary, cuts) == await digest(b"other", [])
+
+
+async def test_an_upload_sent_again_is_known_again(api: Api):
+    """Each attempt draws a new boundary."""
+    admin = await api.as_role("admin")
+    graph = files("comfylabel.workflows").joinpath("examples/text_to_image.json").read_bytes()
+    metadata = b'{"name": "example", "version": "1", "max_batch_size": 4}'
+    parts: dict[str, Any] = {"workflow": ("w.json", graph, "application/json"), "metadata": (None, metadata)}
+    first = await admin.post("/api/workflows", files=parts, headers=keyed())
+    again = await admin.post("/api/workflows", files=parts, headers=keyed())
+
+    assert first.request.headers["content-type"] != again.request.headers["content-type"]
+    assert (first.status_code, again.status_code) == (201, 201), first.text
+    assert again.content == first.content
 
 
 async def test_ten_at_the_same_moment_make_one(api: Api):

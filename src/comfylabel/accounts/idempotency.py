@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 from starlette.responses import Response
@@ -82,29 +83,43 @@ class Idempotency:
         return Response(body, known.status, {"idempotent-replayed": "true"}, "application/json")
 
 
-@dataclass
 class _Request:
-    """Takes the digest of the body as it goes by."""
+    """Takes the digest of the body as it goes by.
 
-    scope: Scope
-    _receive: Receive
-    _complete: bool = False
+    Without the boundary between the parts of an upload: browsers and programs draw a new one for each attempt.
+    """
 
-    def __post_init__(self) -> None:
-        self._hash = hashlib.sha256(self.scope["path"].encode() + b"?" + self.scope["query_string"] + b"\n")
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._complete = False
+        self._hash = hashlib.sha256(scope["path"].encode() + b"?" + scope["query_string"] + b"\n")
+        self._boundary = _boundary(Headers(scope=scope))
+        self._held_back = b""  # may be the beginning of a boundary
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
-            self._hash.update(message.get("body", b""))
+            self._add(message.get("body", b""))
             self._complete = not message.get("more_body", False)
         return message
+
+    def _add(self, piece: bytes) -> None:
+        if not self._boundary:
+            self._hash.update(piece)
+            return
+        *between, rest = (self._held_back + piece).split(self._boundary)
+        certain = max(0, len(rest) - len(self._boundary) + 1)
+        self._hash.update(b"".join([*between, rest[:certain]]))
+        self._held_back = rest[certain:]
 
     async def digest(self) -> bytes:
         """Of the whole body, also the part that nobody has read."""
         while not self._complete:
             if (await self.receive())["type"] != "http.request":
                 break
+        self._hash.update(self._held_back)
+        self._held_back = b""
         return self._hash.digest()
 
 
@@ -126,6 +141,11 @@ class _Answer:
     async def pass_on(self, send: Send) -> None:
         for message in self._messages:
             await send(message)
+
+
+def _boundary(headers: Headers) -> bytes:
+    kind, options = parse_options_header(headers.get("content-type"))
+    return options.get(b"boundary", b"") if kind == b"multipart/form-data" else b""
 
 
 async def _key_and_user(scope: Scope) -> tuple[str | None, UUID | None]:
