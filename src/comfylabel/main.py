@@ -61,7 +61,7 @@ from comfylabel.workflows.schemas import Ceilings
 from comfylabel.workflows.service import WorkflowService
 
 WEB = Path(__file__).parent / "web"
-# A workflow's JSON of any honest size; larger files are read to their end and refused in words.
+# A workflow's JSON of any honest size, or a pool of a million items; larger bodies are refused in words.
 MAX_UPLOAD_BYTES = 64 * 2**20
 # Lines of an export are many, and a local network is faster than gzip.
 NOT_WORTH_COMPRESSING = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/x-ndjson", "application/jsonl")
@@ -119,7 +119,7 @@ def install_middleware(app: FastAPI, settings: Settings) -> None:
             host_names=own_names(settings),
             session_cookie=SESSION_COOKIE,
             image_origins={url for url in (settings.cdn_url, settings.public_url) if url},
-            larger_bodies={"/api/workflows": MAX_UPLOAD_BYTES},
+            larger_bodies={"/api/workflows": MAX_UPLOAD_BYTES, "/api/variable-pools": MAX_UPLOAD_BYTES},
         ),
     )
 

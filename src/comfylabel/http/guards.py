@@ -28,7 +28,7 @@ seen_origin: ContextVar[str] = ContextVar("seen_origin")
 
 @dataclass(frozen=True, slots=True)
 class GuardRules:
-    """`larger_bodies`: bytes by path, for the few that take files."""
+    """`larger_bodies`: bytes by path, for the few that take files or long lists, there and below."""
 
     origin: str
     host_names: Collection[str]
@@ -97,7 +97,9 @@ class Guard:
         )
 
     def _body_limit(self, scope: Scope) -> int:
-        return self._rules.larger_bodies.get(scope["path"], MAX_BODY_BYTES)
+        path = f"{scope['path']}/"
+        limits = (limit for start, limit in self._rules.larger_bodies.items() if path.startswith(f"{start}/"))
+        return next(limits, MAX_BODY_BYTES)
 
 
 def _seen_origin(scope: Scope, headers: Headers) -> str:

@@ -67,7 +67,11 @@ PROBE_FAILURES = {
 }
 
 
-async def probe_raise(_: Job, image: Any, kind: str, nonce: int) -> tuple[Any, ...]:  # noqa: ARG001
+async def probe_raise(_: Job, image: tuple[Picture, ...], kind: str, nonce: int, above: int = 0) -> tuple[Any, ...]:
+    """Passes on what has no more than `above` pixels in all."""
+    del nonce
+    if sum(picture.width * picture.height for picture in image) <= above:
+        return (image,)
     failure = PROBE_FAILURES[kind]
     if isinstance(failure, NodeFailure):
         raise NodeFailure(failure.exception_type, failure.message)
@@ -131,7 +135,7 @@ PROBES = (
     ),
     NodeClass(
         "ProbeRaise", probe_raise, {"image": ["IMAGE"], "kind": [list(PROBE_FAILURES)], "nonce": NONCE},
-        ("IMAGE",), category="probe",
+        ("IMAGE",), optional={"above": number("INT", 0, 0, 2**53)}, category="probe",
     ),
     NodeClass(
         "ProbeTextOut", probe_text, {"text": ["STRING", {"default": "x"}], "nonce": NONCE}, category="probe",

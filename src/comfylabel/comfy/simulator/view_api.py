@@ -91,7 +91,7 @@ async def upload_image(simulator: "Simulator", request: web.Request) -> web.Stre
     upload: tuple[str, bytes] | None = None
     async for part in await request.multipart():
         if isinstance(part, BodyPartReader) and part.name == "image" and part.filename is not None:
-            upload = part.filename, await part.read(decode=False)
+            upload = part.filename, bytes(await part.read(decode=False))
         elif isinstance(part, BodyPartReader) and part.name:
             fields[part.name] = await part.text()
     if upload is None or not upload[0]:
