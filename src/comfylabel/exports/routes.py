@@ -43,6 +43,7 @@ class LinesResponse(StreamingResponse):
 
 @router.get(
     "",
+    status_code=200,
     response_class=LinesResponse,
     responses={200: {"description": "One JSON object a line", "content": {"application/x-ndjson": {}}}},
 )
