@@ -23,7 +23,7 @@ class Handover:
     async def put(self, chunk: bytes) -> None:
         if self._left:
             raise ReaderLeft
-        await self._chunks.put(chunk)
+        await self._chunks.put(bytes(chunk))  # asyncpg's are bytearrays, which Starlette takes for text
 
     async def end(self, error: Exception | None = None) -> None:
         if not self._left:

@@ -28,10 +28,8 @@ Service = Annotated[ExportService, Depends(_service)]
 class LinesResponse(StreamingResponse):
     """Lets go of the database at once when the reader has gone."""
 
-    media_type = "application/x-ndjson"
-
     def __init__(self, lines: Handover, headers: dict[str, str]) -> None:
-        super().__init__(lines, headers=headers)
+        super().__init__(lines, headers=headers, media_type="application/x-ndjson")
         self._lines = lines
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
