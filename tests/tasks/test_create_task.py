@@ -35,6 +35,7 @@ async def light(database: Database) -> UUID:
         return await add_pool(connection, "light", ["soft light", "hard light", "no light"], version=2)
 
 
+@pytest.mark.postgres_16_too
 async def test_k_prompts_with_n_seeds_are_drawn_from_pools_by_id_and_by_name(
     database: Database, tasks: TaskService, operator: Principal, dress: UUID, light: UUID
 ) -> None:

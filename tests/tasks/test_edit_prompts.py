@@ -29,6 +29,7 @@ async def task_of(database: Database, task_id: UUID) -> Task:
     return task
 
 
+@pytest.mark.postgres_16_too
 async def test_text_and_seeds_change_and_variables_stay(
     database: Database, prompts: PromptService, draft: TaskRows
 ) -> None:
@@ -63,6 +64,7 @@ async def test_an_added_prompt_may_bring_its_seeds(prompts: PromptService, draft
     assert [seed.value for seed in added.seeds] == [1, 2, 3, 4]
 
 
+@pytest.mark.postgres_16_too
 async def test_a_deleted_prompt_takes_its_seeds_along(
     database: Database, prompts: PromptService, draft: TaskRows
 ) -> None:

@@ -52,6 +52,7 @@ async def pilot_of(connection: Connection, task_id: UUID, edits: int, **override
 # --- what freeze makes
 
 
+@pytest.mark.postgres_16_too
 async def test_every_image_gets_its_row_with_the_seed_of_its_chunk(
     database: Database, tasks: TaskService, draft: TaskRows, operator: Principal
 ) -> None:
@@ -79,6 +80,7 @@ async def test_every_image_gets_its_row_with_the_seed_of_its_chunk(
     assert [(row["prompt_id"], row["total"]) for row in batches] == [(prompt, 5) for prompt in draft.prompts]
 
 
+@pytest.mark.postgres_16_too
 async def test_the_ids_in_the_database_are_those_of_the_rule(
     database: Database, tasks: TaskService, draft: TaskRows, operator: Principal
 ) -> None:
@@ -99,6 +101,7 @@ async def test_rows_lie_in_the_partition_of_the_freeze(
     assert made[0]["partition"] != "generations_default"
 
 
+@pytest.mark.postgres_16_too
 async def test_a_plan_inserted_again_meets_the_primary_key(
     database: Database, tasks: TaskService, draft: TaskRows, operator: Principal
 ) -> None:
@@ -121,6 +124,7 @@ async def test_a_plan_inserted_again_meets_the_primary_key(
 # --- the snapshot
 
 
+@pytest.mark.postgres_16_too
 async def test_the_digest_is_that_of_the_streamed_document(
     database: Database, tasks: TaskService, draft: TaskRows, operator: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +255,7 @@ PAST_THE_SERVICE = {
 }
 
 
+@pytest.mark.postgres_16_too
 @pytest.mark.parametrize("sql", PAST_THE_SERVICE.values(), ids=PAST_THE_SERVICE.keys())
 async def test_sql_past_the_service_is_refused_too(database: Database, draft: TaskRows, sql: str) -> None:
     """Of a task without its rows in `generations`, whose foreign keys would refuse some of it first."""
@@ -342,6 +347,7 @@ async def test_a_freeze_waits_for_an_edit_through_the_service(
     assert await is_true_to_its_digest(tasks, task)
 
 
+@pytest.mark.postgres_16_too
 async def test_an_edit_through_the_service_waits_for_a_freeze_and_is_refused(
     database: Database, tasks: TaskService, prompts: PromptService, draft: TaskRows
 ) -> None:

@@ -71,6 +71,7 @@ async def test_run_gives_the_first_chunks_a_job(database: Database, tasks: TaskS
     assert await one(database, "select started_at is not null and ended_at is null from tasks")
 
 
+@pytest.mark.postgres_16_too
 async def test_run_again_after_failures_touches_nothing_that_is_done(
     database: Database, tasks: TaskService, operator: Principal
 ) -> None:
