@@ -11,7 +11,7 @@ import pytest
 from comfylabel.db.pool import Database
 from tests.support.postgres import CROWDED, cluster, ensure_crowd, fresh_database, stop_all
 
-pytest_plugins = ["tests.support.app"]
+pytest_plugins = ["tests.support.app", "tests.support.conformance_report"]
 
 _DIRECTORY = "COMFYLABEL_TEST_SESSION"  # told by the first pytest process to its xdist workers
 

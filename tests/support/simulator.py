@@ -64,7 +64,7 @@ def text_to_image(
 def slow(seconds: float, *, interruptible: bool = True, nonce: int = 0, prefix: str = "tests/slow") -> Graph:
     """EmptyImage -> ProbeSleep -> SaveImage."""
     return {
-        "1": node("EmptyImage", width=64, height=64, batch_size=1, color=0),
+        "1": node("EmptyImage", width=64, height=64, batch_size=1, color=nonce % 2**24),
         "5": node("ProbeSleep", image=["1", 0], seconds=seconds, interruptible=interruptible, nonce=nonce),
         "9": node("SaveImage", images=["5", 0], filename_prefix=prefix),
     }
@@ -73,7 +73,7 @@ def slow(seconds: float, *, interruptible: bool = True, nonce: int = 0, prefix: 
 def failing(kind: str, *, nonce: int = 0) -> Graph:
     """A PreviewImage that works beside a ProbeRaise that does not."""
     return {
-        "1": node("EmptyImage", width=64, height=64, batch_size=1, color=0),
+        "1": node("EmptyImage", width=64, height=64, batch_size=1, color=nonce % 2**24),
         "5": node("ProbeRaise", image=["1", 0], kind=kind, nonce=nonce),
         "9": node("SaveImage", images=["5", 0], filename_prefix="tests/failing"),
         "10": node("PreviewImage", images=["1", 0]),

@@ -103,13 +103,15 @@ class Executor:
         cached = [node_id for node_id, key in keys.items() if key in self._cache]
         job.tell("execution_cached", {"nodes": cached})
         needed = _needed(job.graph, job.outputs, set(cached))
-        for node_id in job.outputs:
-            if node_id in cached:
-                job.show_cached(node_id, self._cache[keys[node_id]])
+        for node_id in _met(job.graph, job.outputs, needed, cached):
+            job.show_cached(node_id, self._cache[keys[node_id]])
         job.samplers = sum(self._class(job, node_id).samples for node_id in needed)
         while needed:
             node_id = self._next(job, needed)
             needed.remove(node_id)
+            if keys[node_id] in self._cache:  # an equal node has just run
+                job.show_cached(node_id, self._cache[keys[node_id]])
+                continue
             self._cache[keys[node_id]] = await self._run_node(job, node_id, keys)
             job.executed.append(node_id)
 
@@ -131,7 +133,12 @@ class Executor:
             for name, value in job.graph[node_id]["inputs"].items()
             if name in node_class.required or name in node_class.optional
         }
-        result = await node_class.run(job, **inputs)
+        try:
+            result = await node_class.run(job, **inputs)
+        except (NodeFailure, Interrupted):
+            raise
+        except Exception as error:
+            raise NodeFailure(type(error).__name__, str(error)) from error
         if isinstance(result, Shown):
             job.show(node_id, result)
         job.leave(node_id)
@@ -149,7 +156,7 @@ class Executor:
 
     def _failure(self, job: RunningJob, failure: NodeFailure) -> dict[str, Any]:
         explained = failure.exception_type == "torch.OutOfMemoryError" or (
-            failure.exception_type in OUT_OF_MEMORY and self.release.has("explains_accelerator_oom")
+            failure.exception_type in OUT_OF_MEMORY and self.release.has("leaves_0_3")
         )
         inputs = job.graph[job.node_id]["inputs"] if job.node_id else {}
         return {
@@ -210,6 +217,12 @@ def _upstream(graph: Mapping[str, Any], outputs: list[str]) -> list[str]:
         waiting.append((node_id, True))
         waiting += [(source, False) for source in reversed(_sources(graph, node_id))]
     return list(ordered)
+
+
+def _met(graph: Mapping[str, Any], outputs: list[str], needed: list[str], cached: list[str]) -> list[str]:
+    """The cached nodes that this run comes across: outputs, and what feeds a node that must run."""
+    met = set(outputs).union(*(_sources(graph, node_id) for node_id in needed))
+    return [node_id for node_id in cached if node_id in met]
 
 
 def _needed(graph: Mapping[str, Any], outputs: list[str], cached: set[str]) -> list[str]:

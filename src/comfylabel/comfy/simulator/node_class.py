@@ -18,6 +18,7 @@ class NodeClass:
     outputs: tuple[str, ...] = ()
     output_names: tuple[str, ...] = ()
     optional: dict[str, list[Any]] = field(default_factory=dict)
+    required_in_0_3: dict[str, list[Any]] = field(default_factory=dict)  # where it was another
     hidden: dict[str, Any] = field(default_factory=dict)
     category: str = "simulated"
     display_name: str | None = None
@@ -28,15 +29,16 @@ class NodeClass:
     checks_image: bool = False  # LoadImage's own validation
     samples: bool = False  # takes the time and the memory of a job
 
-    def inputs(self, files: dict[str, list[str]]) -> dict[str, dict[str, list[Any]]]:
+    def inputs(self, files: dict[str, list[str]], release: Release) -> dict[str, dict[str, list[Any]]]:
         """`required` and `optional` with the files that this worker has in place of folder names."""
+        required = self.required if release.has("leaves_0_3") else self.required | self.required_in_0_3
         return {
-            "required": {name: _with_files(spec, files) for name, spec in self.required.items()},
+            "required": {name: _with_files(spec, files) for name, spec in required.items()},
             "optional": {name: _with_files(spec, files) for name, spec in self.optional.items()},
         }
 
     def describe(self, files: dict[str, list[str]], release: Release) -> dict[str, Any]:
-        inputs = {group: specs for group, specs in self.inputs(files).items() if specs or group == "required"}
+        inputs = {group: specs for group, specs in self.inputs(files, release).items() if specs or group == "required"}
         if self.hidden:
             inputs["hidden"] = self.hidden
         document: dict[str, Any] = {

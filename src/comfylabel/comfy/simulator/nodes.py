@@ -1,5 +1,6 @@
 """The node classes that an ordinary image workflow uses, in our own words: loaders, texts, latents, samplers."""
 
+import sys
 from typing import Any
 
 from comfylabel.comfy.simulator.node_class import NodeClass, choice_v3, files_of, number
@@ -192,6 +193,7 @@ LOADERS = (
             "type": [["sdxl", "sd3", "flux", "hunyuan_video"]],
         },
         ("CLIP",), category="advanced/loaders", display_name="DualCLIPLoader",
+        optional={"device": [["default", "cpu"], {"advanced": True}]},
     ),
     NodeClass(
         "VAELoader", load_one, {"vae_name": files_of("vae", "The VAE file.")}, ("VAE",),
@@ -298,6 +300,7 @@ LATENTS = (
             "length": number("INT", 1, 1, 64),
         },
         ("LATENT",), category="latent/batch", display_name="Latent From Batch",
+        required_in_0_3={"batch_index": number("INT", 0, 0, 63)},
     ),
     NodeClass(
         "RepeatLatentBatch", repeat_batch, {"samples": ["LATENT"], "amount": number("INT", 1, 1, 64)},
@@ -365,9 +368,9 @@ PRIMITIVES = (
     NodeClass("PrimitiveStringMultiline", value, {"value": ["STRING", {"multiline": True}]}, ("STRING",),
               category="utils/primitive", display_name="String (Multiline)", schema_v3=True),
     NodeClass("PrimitiveInt", value,
-              {"value": number("INT", 0, -(2**63) + 1, 2**63 - 1, control_after_generate=True)},
+              {"value": number("INT", 0, -sys.maxsize, sys.maxsize, control_after_generate=True)},
               ("INT",), category="utils/primitive", display_name="Int", schema_v3=True),
-    NodeClass("PrimitiveFloat", value, {"value": number("FLOAT", 0.0, -(2.0**63), 2.0**63)}, ("FLOAT",),
+    NodeClass("PrimitiveFloat", value, {"value": number("FLOAT", 0.0, -sys.maxsize, sys.maxsize)}, ("FLOAT",),
               category="utils/primitive", display_name="Float", schema_v3=True),
     NodeClass("PrimitiveBoolean", value, {"value": ["BOOLEAN", {}]}, ("BOOLEAN",),
               category="utils/primitive", display_name="Boolean", schema_v3=True),

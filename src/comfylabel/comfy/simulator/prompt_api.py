@@ -55,7 +55,7 @@ async def post_prompt(simulator: "Simulator", request: web.Request) -> web.Strea
 def _submit(simulator: "Simulator", body: Any) -> tuple[int, dict[str, Any]]:
     """Status and answer. An invalid graph takes a number too."""
     number = float(body["number"]) if "number" in body else simulator.next_number
-    if "number" not in body and body.get("front"):
+    if "number" not in body and "front" in body and body["front"]:
         number = -number
     simulator.next_number += 1
     if "prompt" not in body:

@@ -8,11 +8,9 @@ Ability = Literal[
     "hides_secrets",
     "jobs",
     "missing_node_type",
-    "explains_accelerator_oom",
-    "reports_cycles",
     "refuses_cross_site",
     "partner_category",
-    "linux",
+    "leaves_0_3",
     "canonical_ids",
     "cancels_jobs",
 ]
@@ -22,10 +20,8 @@ SINCE: dict[Ability, tuple[int, ...]] = {
     "hides_secrets": (0, 3, 69),
     "jobs": (0, 6, 0),
     "missing_node_type": (0, 12, 0),
-    # Seen in 0.28.1 and not in 0.3.75; when they came is not known.
-    "explains_accelerator_oom": (0, 4, 0),
-    "reports_cycles": (0, 4, 0),
-    "linux": (0, 4, 0),
+    # Whatever was seen in 0.28.1 and not in 0.3.75, and nobody knows since when.
+    "leaves_0_3": (0, 4, 0),
     "refuses_cross_site": (0, 19, 0),
     "partner_category": (0, 24, 0),
     "canonical_ids": (0, 25, 0),

@@ -61,10 +61,14 @@ class RunningJob:
             self._shown[node_id] = shown.ui
             self._tell_node("executed", node_id, {"output": shown.ui})
 
-    def show_cached(self, node_id: str, shown: tuple[Any, ...] | Shown) -> None:
-        if isinstance(shown, Shown):
-            self.show(node_id, shown)
-            self._tell_progress(node_id, 1, 1, "finished")
+    def show_cached(self, node_id: str, result: tuple[Any, ...] | Shown) -> None:
+        """ComfyUI's history has the files of a cached node only if the submission names a client."""
+        if self.client_id is not None:
+            shown = result.ui if isinstance(result, Shown) and result.ui else None
+            if shown is not None:
+                self._shown[node_id] = shown
+            self._tell_node("executed", node_id, {"output": shown})
+        self._tell_progress(node_id, 1, 1, "finished")
 
     def _tell_node(self, event: str, node_id: str, more: dict[str, Any]) -> None:
         if self.client_id is not None:

@@ -183,6 +183,8 @@ class Simulator:
             return await handler(self, request)
 
         application.router.add_route(method, path, handle)
+        if method == "GET" and path.endswith("/view"):
+            application.router.add_route("HEAD", path, handle)
 
 
 @asynccontextmanager

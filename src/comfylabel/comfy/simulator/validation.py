@@ -36,13 +36,13 @@ class Validator:
     release: Release
 
     def check(self, graph: Any, targets: Collection[str] | None = None) -> Verdict:
-        if not isinstance(graph, dict):
+        if not isinstance(graph, dict) and (graph != [] or self.release.has("leaves_0_3")):
             raise BrokenRequest
         outputs = []
-        for node_id, node in graph.items():
-            unknown = self._unknown_class(node_id, node)
-            if unknown:
-                return Verdict(error=unknown)
+        for node_id, node in dict(graph).items():
+            error = self._unknown_class(node_id, node)
+            if error:
+                return Verdict(error=error)
             if self.classes[node["class_type"]].output_node and (targets is None or node_id in targets):
                 outputs.append(node_id)
         if not outputs:
@@ -59,8 +59,10 @@ class Validator:
                 valid = run.validate(output)
             except _Cycle as cycle:
                 valid = False
-                if self.release.has("reports_cycles"):
+                if self.release.has("leaves_0_3"):
                     run.reasons |= cycle.reasons(graph)
+            except BrokenRequest:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever a wrong value causes becomes a reason, as in ComfyUI
                 valid = False
                 run.reasons[output] = [_exception_reason(error)]
@@ -86,8 +88,9 @@ class Validator:
         return Verdict(node_errors=node_errors, error=head)
 
     def _unknown_class(self, node_id: str, node: Any) -> dict[str, Any] | None:
-        if not isinstance(node, dict):
+        if not isinstance(node, dict) and (self.release.has("missing_node_type") or not isinstance(node, str | list)):
             raise BrokenRequest
+        node = node if isinstance(node, dict) else {}
         class_type = node.get("class_type")
         if class_type in self.classes:
             return None
@@ -146,7 +149,9 @@ class _Run:
     def _validate_inputs(self, node_id: str) -> bool:
         node = self.graph[node_id]
         inputs, node_class = node["inputs"], self.validator.classes[node["class_type"]]
-        specs = node_class.inputs(self.validator.files)
+        if inputs is None and self.validator.release.has("leaves_0_3"):
+            raise BrokenRequest
+        specs = node_class.inputs(self.validator.files, self.validator.release)
         reasons: list[Reason] = []
         parents_valid = True
         for group in ("required", "optional"):
@@ -188,7 +193,7 @@ class _Run:
             return True
         try:
             return self.validate(link[0])
-        except _Cycle:
+        except (_Cycle, BrokenRequest):
             raise
         except Exception as error:  # noqa: BLE001 - as in ComfyUI
             self.reasons[link[0]] = [_exception_reason(error, name, spec, link)]
@@ -330,9 +335,10 @@ def _exception_reason(
             "exception_message": str(error),
             "linked_node": link,
         }
+    inner = "inner " if name is not None else ""
     return {
-        "type": "exception_during_validation",
-        "message": "Exception when validating" + (" inner node" if name is not None else " node"),
+        "type": f"exception_during_{inner.replace(' ', '_')}validation",
+        "message": f"Exception when validating {inner}node",
         "details": str(error),
         "extra_info": extra,
     }

@@ -5,7 +5,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import pyvips
-from aiohttp import BodyPartReader, web
+from aiohttp import web
 
 from comfylabel.comfy.simulator.broken_images import broken_image
 from comfylabel.comfy.simulator.files import FOLDERS, StoredFile, escapes
@@ -87,21 +87,16 @@ def _reencoded(request: web.Request, file: StoredFile, content: bytes) -> web.Re
 
 async def upload_image(simulator: "Simulator", request: web.Request) -> web.StreamResponse:
     """Same name and bytes: the same name again; other bytes: a new name, unless told to overwrite."""
-    fields: dict[str, str] = {}
-    upload: tuple[str, bytes] | None = None
-    async for part in await request.multipart():
-        if isinstance(part, BodyPartReader) and part.name == "image" and part.filename is not None:
-            upload = part.filename, bytes(await part.read(decode=False))
-        elif isinstance(part, BodyPartReader) and part.name:
-            fields[part.name] = await part.text()
-    if upload is None or not upload[0]:
+    fields = await request.post()
+    image = fields.get("image")
+    if not isinstance(image, web.FileField) or not image.filename:
         return web.Response(status=400)
-    folder, subfolder = fields.get("type", "input"), fields.get("subfolder", "")
+    name, content = image.filename, image.file.read()
+    folder, subfolder = str(fields.get("type", "input")), str(fields.get("subfolder", ""))
     if folder not in FOLDERS:
         return trouble()
-    if escapes(subfolder) or escapes(upload[0]):
+    if escapes(subfolder) or escapes(name):
         return web.Response(status=400)
-    name, content = upload
     if fields.get("overwrite") not in {"true", "1"}:
         name = _free_name(simulator, name, subfolder, folder, content)
     simulator.folders.put_upload(name, subfolder.strip("/"), folder, content)

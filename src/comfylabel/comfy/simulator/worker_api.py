@@ -34,7 +34,7 @@ async def system_stats(simulator: "Simulator", _: web.Request) -> web.StreamResp
         "torch_vram_free": 0,
     }
     system: dict[str, Any] = {
-        "os": "linux" if simulator.release.has("linux") else "posix",
+        "os": "linux" if simulator.release.has("leaves_0_3") else "posix",
         "ram_total": total,
         "ram_free": free,
         "comfyui_version": simulator.release.version,

@@ -1,0 +1,3 @@
+from import_only import install
+
+install(__name__)
