@@ -127,7 +127,7 @@ async def test_images_that_stay_broken_are_made_again_three_times_and_then_given
 
 async def test_a_failing_prompt_is_isolated_and_run_again_touches_nothing_that_is_done(api):
     async with running_simulator() as simulator, running_orchestrator(api.settings, api.app.state.database.url):
-        simulator.faults.execution_errors = 4  # the first prompt's one submission, and its three retries
+        simulator.faults.execution_errors = 10  # the prompts take turns: the tenth is the fourth failure of one of them
         line = await Line.of(api)
         await line.add_worker(simulator.url)
         task = await line.frozen_task(prompts=3, seeds=2)

@@ -1,4 +1,4 @@
-"""The pipeline on a genuine ComfyUI (make test-real-comfyui): what is recorded against that server's own history."""
+"""The pipeline on a genuine ComfyUI (make test-real-comfyui): the rows against that server's own history."""
 
 import os
 from collections import Counter

@@ -6,7 +6,6 @@ from typing import Literal
 FaultPoint = Literal[
     "after_reserve",
     "before_post",
-    "after_post",
     "after_answer",
     "after_history",
     "before_put",
