@@ -29,17 +29,20 @@ class Api:
         return await self._ask("PATCH", path, json=body)
 
     async def lines(self, path: str, **parameters: Any) -> AsyncIterator[bytes]:
-        """A streamed answer, line by line."""
+        """A streamed answer, line by line. One that is cut off is an error, however many lines came."""
+        buffered = b""
         async with self._session.get(path, params=parameters) as answer:
             if answer.status >= 400:  # noqa: PLR2004 - HTTP
                 raise _refused(path, answer.status, await answer.json())
-            buffered = b""
-            async for piece in answer.content.iter_any():
-                *whole, buffered = (buffered + piece).split(b"\n")
-                for line in whole:
-                    yield line
-            if buffered:
-                yield buffered
+            try:
+                async for piece in answer.content.iter_any():
+                    *whole, buffered = (buffered + piece).split(b"\n")
+                    for line in whole:
+                        yield line
+            except (aiohttp.ClientError, TimeoutError) as error:
+                raise ApiError(f"{path} was cut off: {error}") from error
+        if buffered:
+            yield buffered
 
     async def _ask(self, method: str, path: str, **options: Any) -> Any:
         try:

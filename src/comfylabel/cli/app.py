@@ -29,12 +29,18 @@ Auth = Annotated[str | None, typer.Option(help="off signs everybody in as admin;
 
 
 def main() -> None:
-    configure_logs()
     try:
         app()
     except ComfyLabelError as error:
         sys.stderr.write(f"{error.message}\n")
         sys.exit(UNUSABLE if error.status != Unavailable.status else 1)
+
+
+@app.callback()
+def before_every_command(
+    *, quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings and errors only.")] = False
+) -> None:
+    configure_logs(quiet=quiet)
 
 
 @app.command()

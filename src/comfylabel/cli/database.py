@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
+from comfylabel.cli.process_tree import Program, run_to_the_end
 from comfylabel.cli.settings import as_environment
 from comfylabel.db.embedded import EmbeddedPostgres
 from comfylabel.db.embedded_account import EmbeddedPostgresInUseError
@@ -60,15 +61,10 @@ async def make_current(settings: Settings, url: str) -> None:
     """Migrate in a process of its own: Alembic's memory goes when it is done."""
     if await is_current(url):
         return
-    migration = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "comfylabel.cli", "migrate"),
-        env=as_environment(settings.model_copy(update={"database_url": url})),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await migration.communicate()
-    if migration.returncode:
-        raise SchemaNotCurrentError(f"The database could not be migrated:\n{output.decode(errors='replace')}")
+    environment = as_environment(settings.model_copy(update={"database_url": url}))
+    status, output = await run_to_the_end(Program("migrate", ("migrate",), environment))
+    if status:
+        raise SchemaNotCurrentError(f"The database could not be migrated:\n{output}")
 
 
 async def require_current(settings: Settings, url: str) -> None:

@@ -21,7 +21,7 @@ from comfylabel.cli.up import Tree, running_tree
 from comfylabel.settings import Settings
 
 _PROMPTS, _SEEDS = 24, 4
-_JOB_SECONDS = 0.8  # slow enough to watch images arrive while labelling
+_JOB_SECONDS = 0.4  # slow enough to watch images arrive while labelling
 
 
 def demo_data_dir() -> Path | None:
@@ -36,17 +36,21 @@ async def demo(settings: Settings) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print("Starting database, web server, orchestrator and two simulated ComfyUI workers (no GPU is used).")
     workers = SimulatedWorkers(2, job_seconds=_JOB_SECONDS)
-    async with running_tree(settings, announce=False, others=workers.programs) as tree:
+    async with running_tree(settings, announce=False, quiet=True, others=workers.programs) as tree:
         origin = tree.settings.origin
         preparing = asyncio.create_task(_prepare(tree, workers))
-        await asyncio.wait((preparing, tree.programs), return_when=asyncio.FIRST_COMPLETED)
-        if preparing.done():
-            preparing.result()
-            link = await admin_link(tree.database_url, origin)
-            console.print(f"\nComfyUI Data Label at {origin}, data in {settings.data_dir}")
-            console.print(f"Sign in, within 10 minutes and once: [link={link}]{link}[/link]")
-            console.print("Ctrl-C stops everything; the next start finds its data.")
-        await tree.programs
+        try:
+            await asyncio.wait((preparing, tree.programs), return_when=asyncio.FIRST_COMPLETED)
+            if preparing.done():
+                preparing.result()
+                link = await admin_link(tree.database_url, origin)
+                console.print(f"\nComfyUI Data Label at {origin}, data in {settings.data_dir}")
+                console.print(f"Sign in, within 10 minutes and once: [link={link}]{link}[/link]")
+                console.print("Ctrl-C stops everything; the next start finds its data.")
+            await tree.programs
+        finally:
+            preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
 
 
 async def _prepare(tree: Tree, workers: SimulatedWorkers) -> None:

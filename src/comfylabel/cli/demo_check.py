@@ -27,6 +27,10 @@ class Asked:
     prompts: int
     seeds_per_prompt: int
 
+    @property
+    def images(self) -> int:
+        return self.prompts * self.seeds_per_prompt
+
 
 @dataclass(frozen=True, slots=True)
 class Image:
@@ -45,18 +49,30 @@ class Image:
         return f"seed {self.seed} #{self.batch_index} of {self.prompt!r}"
 
 
-def check(folder: Path) -> list[str]:
-    """What is wrong, in words; empty when every image is there once and is the right one."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """`findings`: what is wrong, in words; empty when every image is there once and is the right one."""
+
+    asked: Asked
+    submissions: int
+    made: int
+    exported: int
+    lines: int
+    findings: list[str]
+
+
+def check(folder: Path) -> Checked:
     log = json.loads((folder / LOG).read_text())
     rows, full_rows = _rows(folder / EXPORT), _rows(folder / FULL_EXPORT)
     asked = Asked(log["prompts"], log["seeds_per_prompt"])
-    made = list(made_images(log["submissions"]))
-    return [
+    made, exported = list(made_images(log["submissions"])), list(_exported_images(full_rows))
+    findings = [
         *compare_counts(asked, rows, made),
         *compare_exports(rows, full_rows),
-        *compare_images(made, list(_exported_images(full_rows))),
+        *compare_images(made, exported),
         *_broken_files(full_rows),
     ]
+    return Checked(asked, len(log["submissions"]), len(made), len(exported), len(rows), findings)
 
 
 def made_images(submissions: Iterable[Row]) -> Iterator[Image]:
@@ -70,9 +86,8 @@ def made_images(submissions: Iterable[Row]) -> Iterator[Image]:
 def compare_counts(asked: Asked, rows: Sequence[Row], made: Sequence[Image]) -> Iterator[str]:
     if len(rows) != asked.prompts:
         yield f"{asked.prompts} prompts were asked for and labelled, {len(rows)} lines were exported."
-    wanted = asked.prompts * asked.seeds_per_prompt
-    if len(made) != wanted:
-        yield f"{wanted} images were asked for, the workers made {len(made)}."
+    if len(made) != asked.images:
+        yield f"{asked.images} images were asked for, the workers made {len(made)}."
 
 
 def compare_exports(rows: Sequence[Row], full_rows: Sequence[Row]) -> Iterator[str]:
@@ -146,4 +161,6 @@ def _path_of(uri: str) -> Path:
 
 
 def _rows(path: Path) -> list[Row]:
+    if not path.is_file():
+        return []
     return [json.loads(line) for line in path.read_text().splitlines()]

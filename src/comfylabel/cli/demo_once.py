@@ -8,7 +8,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from comfylabel.cli.api import Api, connect, sign_in
-from comfylabel.cli.demo_check import EXPORT, FULL_EXPORT, LOG, check
+from comfylabel.cli.demo_check import EXPORT, FULL_EXPORT, LOG, Checked, check
 from comfylabel.cli.demo_project import (
     SimulatedWorkers,
     admin_link,
@@ -40,43 +39,29 @@ class DemoFailedError(ComfyLabelError):
     """The demo's task did not end as it should."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the summary shows. `findings`: what is wrong with the export, in words."""
-
-    images: int
-    lines: int
-    submissions: int
-    seconds: float
-    findings: list[str]
-
-
 async def demo_once(out: Path, *, prompts: int, seeds: int) -> int:
     """1 where an image was lost, doubled or mislabelled."""
     console = Console(highlight=False, soft_wrap=True)
     began = time.monotonic()
     _clear(out)
+    _write_log(out, prompts, seeds, [])  # what a broken-off run leaves is known as ours by the next one
     with Progress(
         TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     ) as progress:
         submissions = await _run_pipeline(out, progress, prompts=prompts, seeds=seeds)
-    (out / LOG).write_text(
-        json.dumps({"prompts": prompts, "seeds_per_prompt": seeds, "submissions": submissions}, indent=1)
-    )
-    findings = await asyncio.to_thread(check, out)
-    images = sum(len(submission["images"]) for submission in submissions)
-    lines = len((out / EXPORT).read_text().splitlines())
-    _print_summary(console, out, Outcome(images, lines, len(submissions), time.monotonic() - began, findings))
-    return 1 if findings else 0
+    _write_log(out, prompts, seeds, submissions)
+    checked = await asyncio.to_thread(check, out)
+    _print_summary(console, out, checked, seconds=time.monotonic() - began)
+    return 1 if checked.findings else 0
 
 
 async def check_again(out: Path) -> int:
     """Compare the files of an earlier run, without running anything."""
     if not (out / LOG).is_file():
         raise DemoFailedError(f"{out} holds no demo: run `comfylabel demo --once --out {out}` first.")
-    findings = await asyncio.to_thread(check, out)
-    _print_findings(Console(highlight=False, soft_wrap=True), findings)
-    return 1 if findings else 0
+    checked = await asyncio.to_thread(check, out)
+    _print_summary(Console(highlight=False, soft_wrap=True), out, checked)
+    return 1 if checked.findings else 0
 
 
 async def _run_pipeline(out: Path, progress: Progress, *, prompts: int, seeds: int) -> list[dict[str, Any]]:
@@ -104,7 +89,7 @@ async def _started(out: Path) -> AsyncIterator[tuple[Api, Api, SimulatedWorkers]
     workers = SimulatedWorkers(2, job_seconds=_JOB_SECONDS)
     with tempfile.TemporaryDirectory(prefix="comfylabel-demo-") as data_dir:
         own = Settings.model_construct(data_dir=Path(data_dir), port=0, storage_url=(out / "images").as_uri())
-        async with running_tree(own, announce=False, others=workers.programs) as tree:
+        async with running_tree(own, announce=False, quiet=True, others=workers.programs) as tree:
             origin = tree.settings.origin
             async with connect(origin) as admin, connect(origin) as annotator:
                 await until_ready(admin)
@@ -164,20 +149,23 @@ def _clear(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def _print_summary(console: Console, out: Path, outcome: Outcome) -> None:
+def _write_log(out: Path, prompts: int, seeds: int, submissions: list[dict[str, Any]]) -> None:
+    log = {"prompts": prompts, "seeds_per_prompt": seeds, "submissions": submissions}
+    (out / LOG).write_text(json.dumps(log, indent=1))
+
+
+def _print_summary(console: Console, out: Path, checked: Checked, *, seconds: float | None = None) -> None:
     table = Table(show_header=False, title="Demo with simulated workers")
-    table.add_row("images made and exported", str(outcome.images))
-    table.add_row("submissions to workers", str(outcome.submissions))
-    table.add_row("preference lines", f"{outcome.lines} in {out / EXPORT}")
-    table.add_row("time", f"{outcome.seconds:.1f} s")
+    table.add_row("images asked for", str(checked.asked.images))
+    table.add_row("images made, by the workers' own log", f"{checked.made} in {checked.submissions} submissions")
+    table.add_row("images exported", str(checked.exported))
+    table.add_row("preference lines", f"{checked.lines} in {out / EXPORT}")
+    if seconds is not None:
+        table.add_row("time", f"{seconds:.1f} s")
     console.print(table)
-    _print_findings(console, outcome.findings)
-
-
-def _print_findings(console: Console, findings: list[str]) -> None:
-    if not findings:
+    if not checked.findings:
         console.print("Every image is there once, under the prompt, seed and index that made it.")
         return
-    for finding in findings:
-        console.print(f"[red]WRONG[/red] {finding}")
-    console.print(f"{len(findings)} findings: the export does not tell what was made.")
+    for finding in checked.findings:
+        console.print(f"WRONG: {finding}", style="red", markup=False)
+    console.print(f"{len(checked.findings)} findings: the export does not tell what was made.")

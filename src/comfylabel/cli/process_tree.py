@@ -38,9 +38,10 @@ class Program:
     silent: bool = False
 
 
-async def keep_running(program: Program) -> None:
-    """Until cancelled; then the program has ended too."""
-    pause, arguments = _FIRST_PAUSE, (*program.arguments, *program.first_only)
+async def keep_running(program: Program, *, quiet: bool = False) -> None:
+    """Until cancelled; then the program has ended too. `quiet`: it logs warnings and errors only."""
+    usual = ("--quiet", *program.arguments) if quiet else program.arguments
+    pause, arguments = _FIRST_PAUSE, (*usual, *program.first_only)
     while True:
         started = time.monotonic()
         process = await _start(program, arguments)
@@ -53,10 +54,22 @@ async def keep_running(program: Program) -> None:
         pause = _FIRST_PAUSE if time.monotonic() - started > _STABLE_SECONDS else pause
         _log.warning("program_died", program=program.name, status=status, again_in_seconds=pause)
         await asyncio.sleep(pause)
-        pause, arguments = min(pause * 2, _LONGEST_PAUSE), program.arguments
+        pause, arguments = min(pause * 2, _LONGEST_PAUSE), usual
 
 
-async def _start(program: Program, arguments: tuple[str, ...]) -> asyncio.subprocess.Process:
+async def run_to_the_end(program: Program) -> tuple[int, str]:
+    """The status, and what it said. It ends with whoever waits for it."""
+    process = await _start(program, program.arguments, output=subprocess.PIPE)
+    try:
+        output, _ = await process.communicate()
+    finally:
+        await _end(process)
+    return process.returncode or 0, output.decode(errors="replace")
+
+
+async def _start(
+    program: Program, arguments: tuple[str, ...], *, output: int | None = None
+) -> asyncio.subprocess.Process:
     command = [sys.executable, "-m", "comfylabel.cli", *arguments]
     return await asyncio.create_subprocess_exec(
         # SIGKILL: with this process the database goes too, so there is nothing left to end in order.
@@ -64,7 +77,8 @@ async def _start(program: Program, arguments: tuple[str, ...]) -> asyncio.subpro
         env=program.environment,
         pass_fds=program.inherits,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL if program.silent else None,
+        stdout=subprocess.DEVNULL if program.silent else output,
+        stderr=None if output is None else subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C in the terminal comes to this process alone, which then stops them in order
     )
 

@@ -51,8 +51,8 @@ def _loop_factory() -> Any:
     return None
 
 
-def configure_logs() -> None:
-    """One line an event on stderr: coloured for a person, JSON for a machine."""
+def configure_logs(*, quiet: bool = False) -> None:
+    """One line an event on stderr: coloured for a person, JSON for a machine. `quiet`: warnings and errors only."""
     person = sys.stderr.isatty()
     structlog.configure(
         processors=[
@@ -62,7 +62,7 @@ def configure_logs() -> None:
             structlog.processors.format_exc_info,
             structlog.dev.ConsoleRenderer() if person else structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if quiet else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )

@@ -32,19 +32,21 @@ class Tree:
 
 @asynccontextmanager
 async def running_tree(
-    settings: Settings, *, announce: bool = True, others: Sequence[Program] = ()
+    settings: Settings, *, announce: bool = True, quiet: bool = False, others: Sequence[Program] = ()
 ) -> AsyncIterator[Tree]:
     listener, settings = listen(settings)
     with listener:
         async with open_database(settings, may_share=False) as url:
             await make_current(settings, url)
             programs = (*_programs(settings, url, listener.fileno(), announce=announce), *others)
-            running = asyncio.gather(*(keep_running(program) for program in programs))
+            running = [asyncio.create_task(keep_running(program, quiet=quiet)) for program in programs]
             try:
-                yield Tree(settings, url, running)
+                yield Tree(settings, url, asyncio.gather(*running))
             finally:
-                running.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+                # All of them, before the database: a gathered future is over with the first one that ends.
+                for one in running:
+                    one.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
 
 
 def _programs(settings: Settings, url: str, listener: int, *, announce: bool) -> Sequence[Program]:
