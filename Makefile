@@ -32,7 +32,7 @@ lint: $(VENV)/test-installed ## ruff, mypy in strict mode, and the order of impo
 	@$(BIN)/lint-imports
 
 test-real-comfyui: $(VENV)/test-installed ## Run the conformance cases and the pipeline on a genuine ComfyUI (CPU, 350 MB once)
-	@$(BIN)/python tests/conformance/real_comfyui/run.py $(ARGS)
+	@$(BIN)/python -m tests.conformance.real_comfyui.run $(ARGS)
 
 bench: $(VENV)/test-installed ## Measure and compare with the targets; ONLY=name for those that begin so
 	@ONLY=$(ONLY) $(BIN)/python -m bench

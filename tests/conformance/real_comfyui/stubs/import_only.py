@@ -6,7 +6,7 @@ import importlib.abc
 import importlib.machinery
 import sys
 import types
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 
 class Missing:
@@ -20,7 +20,7 @@ class Missing:
 
 
 class StubModule(types.ModuleType):
-    __path__: ClassVar[list[str]] = []  # every stub is a package, so that any submodule can be imported
+    __path__ = []  # noqa: RUF012 - typeshed has it on the instance; every stub is a package with any submodule
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
