@@ -9,7 +9,7 @@ from comfylabel.db.pool import Database
 from comfylabel.errors import Conflict, InvalidField, NotFound
 from comfylabel.tasks import repository
 from comfylabel.tasks.plan import SeedDraw
-from comfylabel.tasks.prompts_repository import BEFORE_FIRST
+from comfylabel.tasks.prompts_repository import BEFORE_FIRST, page_limit
 from comfylabel.tasks.prompts_service import PromptService
 from comfylabel.tasks.schemas import NewPrompt, PromptChanges, Task
 from tests.support.rows import TaskRows, add_task
@@ -46,6 +46,17 @@ async def test_text_and_seeds_change_and_variables_stay(
 async def test_what_is_left_out_stays(prompts: PromptService, draft: TaskRows) -> None:
     changed = await prompts.change(draft.id, draft.prompts[1], PromptChanges(seeds=[4, 3, 2, 1]))
     assert (changed.text, [seed.value for seed in changed.seeds]) == ("prompt 1", [4, 3, 2, 1])
+
+
+async def test_an_edit_of_nothing_is_no_edit(database: Database, prompts: PromptService, draft: TaskRows) -> None:
+    async with nothing_changes(database):
+        unchanged = await prompts.change(draft.id, draft.prompts[0], PromptChanges())
+    assert (unchanged.text, unchanged.edited) == ("prompt 0", False)
+
+
+@pytest.mark.parametrize(("limit", "seeds", "prompts"), [(1000, 4, 1000), (10_000, 1000, 100), (1, 1000, 1)])
+def test_a_page_is_bounded_by_its_seeds_too(limit: int, seeds: int, prompts: int) -> None:
+    assert page_limit(limit, seeds) == prompts
 
 
 async def test_an_added_prompt_stands_last_with_drawn_seeds(

@@ -38,6 +38,13 @@ _PAGE = f"""
 select {_COLUMNS} from prompts p where p.task_id = $1 and p.position > $2 order by p.position limit $3
 """
 BEFORE_FIRST = -1
+# A prompt may have 1000 seeds: what bounds the memory of a page is their number (some 20 MB as Python objects).
+MAX_SEEDS_A_PAGE = 100_000
+
+
+def page_limit(limit: int, seeds_per_prompt: int) -> int:
+    """How many prompts a page may hold when `limit` are asked for; at least one."""
+    return max(1, min(limit, MAX_SEEDS_A_PAGE // seeds_per_prompt))
 
 
 async def page(connection: Connection, task_id: UUID, after_position: int, limit: int) -> list[Prompt]:
@@ -45,12 +52,20 @@ async def page(connection: Connection, task_id: UUID, after_position: int, limit
     return [_prompt(row) for row in rows]
 
 
+_IDS = "select id, position from prompts where task_id = $1 and position > $2 order by position limit $3"
+
+
+async def ids(connection: Connection, task_id: UUID, after_position: int, limit: int) -> list[tuple[UUID, int]]:
+    """(id, position) without texts and seeds."""
+    return [tuple(row) for row in await connection.fetch(_IDS, task_id, after_position, limit)]
+
+
 _IN_ORDER = f"select {_COLUMNS} from prompts p where p.task_id = $1 order by p.position"
 
 
-async def in_order(connection: Connection, task_id: UUID) -> AsyncIterator[Prompt]:
+async def in_order(connection: Connection, task_id: UUID, seeds_per_prompt: int) -> AsyncIterator[Prompt]:
     """All of them through a cursor, for a transaction that has locked the task."""
-    async for row in connection.cursor(_IN_ORDER, task_id, prefetch=1000):
+    async for row in connection.cursor(_IN_ORDER, task_id, prefetch=page_limit(1000, seeds_per_prompt)):
         yield _prompt(row)
 
 

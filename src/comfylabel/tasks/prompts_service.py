@@ -20,7 +20,8 @@ class PromptService:
     async def page(self, task_id: UUID, *, after_position: int, limit: int) -> tuple[list[Prompt], int | None]:
         """The prompts after that position, and the position to go on after."""
         async with self._database.connection() as connection:
-            found(await repository.get(connection, task_id, with_snapshot=False), task_id)
+            task = found(await repository.get(connection, task_id, with_snapshot=False), task_id)
+            limit = prompts_repository.page_limit(limit, task.seeds_per_prompt)
             prompts = await prompts_repository.page(connection, task_id, after_position, limit + 1)
         return prompts[:limit], prompts[limit - 1].position if len(prompts) > limit else None
 
@@ -45,8 +46,11 @@ class PromptService:
         async with self._editing(task_id) as (connection, task):
             if changes.seeds is not None:
                 check_seeds(changes.seeds, task.seeds_per_prompt)
-            if await prompts_repository.one(connection, task_id, prompt_id) is None:
+            prompt = await prompts_repository.one(connection, task_id, prompt_id)
+            if prompt is None:
                 raise _no_prompt(task_id, prompt_id)
+            if not changes.model_fields_set:
+                return prompt
             await prompts_repository.change(connection, prompt_id, text=changes.text, seeds=changes.seeds)
             await repository.count_edit(connection, task_id)
             changed = await prompts_repository.one(connection, task_id, prompt_id)

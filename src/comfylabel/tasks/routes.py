@@ -104,7 +104,7 @@ async def list_tasks(tasks: Tasks, _: Operator, cursor: str | None = None, limit
 
 @router.get("/{task_id}", response_model=Envelope[TaskAnswer])
 async def get_task(task_id: UUID, tasks: Tasks, _: Operator, after: AfterPosition, limit: Limit = 1000) -> Response:
-    """With `limit` prompts and their seeds from where `cursor` points."""
+    """With `limit` prompts and their seeds from where `cursor` points (fewer where that is over 100 000 seeds)."""
     return ok(answers.task(await tasks.view(task_id, after_position=after, limit=limit)))
 
 
@@ -153,7 +153,11 @@ async def delete_prompt(task_id: UUID, prompt_id: UUID, prompts: Prompts, _: Ope
 # --- pilot
 
 
-@router.post("/{task_id}/pilot", response_model=Envelope[PilotAnswer])
+@router.post(
+    "/{task_id}/pilot",
+    response_model=Envelope[PilotAnswer],
+    responses={202: {"model": Envelope[PilotAnswer], "description": "At work still; `Location` shows it"}},
+)
 async def start_pilot(
     task_id: UUID,
     request: Request,

@@ -82,6 +82,7 @@ class TaskService:
         """The task with the prompts that follow that position."""
         async with self._database.connection() as connection:
             task = found(await repository.get(connection, task_id), task_id)
+            limit = prompts_repository.page_limit(limit, task.seeds_per_prompt)
             prompts = await prompts_repository.page(connection, task_id, after_position, limit + 1)
             pilot = await repository.last_pilot(connection, task_id)
         next_position = prompts[limit - 1].position if len(prompts) > limit else None
@@ -133,7 +134,7 @@ class TaskService:
         overrides = plan.overrides_of(pilot.overrides if pilot else None, task.batch_size)
         batch_size = overrides["batch_size"] or task.batch_size
         document = snapshot.DocumentDigest()
-        async for prompt in prompts_repository.in_order(connection, task.id):
+        async for prompt in prompts_repository.in_order(connection, task.id, task.seeds_per_prompt):
             document.add(prompt)
         frozen_at = await freeze_repository.now(connection)
         frozen = frozen_snapshot(
@@ -175,9 +176,10 @@ class TaskService:
         assert task.frozen_snapshot is not None
         yield snapshot.HEAD
         position, separator = prompts_repository.BEFORE_FIRST, b""
+        limit = prompts_repository.page_limit(SNAPSHOT_PAGE, task.seeds_per_prompt)
         while True:
             async with self._database.connection() as connection:
-                prompts = await prompts_repository.page(connection, task.id, position, SNAPSHOT_PAGE)
+                prompts = await prompts_repository.page(connection, task.id, position, limit)
             if not prompts:
                 break
             yield separator + b",".join(map(snapshot.entry, prompts))
@@ -290,8 +292,8 @@ def _untouched(task: Task) -> Totals:
 
 
 async def _untouched_page(connection: Connection, task: Task, after_position: int, limit: int) -> list[PromptProgress]:
-    prompts = await prompts_repository.page(connection, task.id, after_position, limit)
-    return untouched_prompts([(prompt.id, prompt.position) for prompt in prompts], task.seeds_per_prompt)
+    prompts = await prompts_repository.ids(connection, task.id, after_position, limit)
+    return untouched_prompts(prompts, task.seeds_per_prompt)
 
 
 def found(task: Task | None, task_id: UUID) -> Task:
