@@ -147,7 +147,7 @@ async def test_a_long_pool_is_read_in_pages(admin: httpx.AsyncClient):
     seen: list[str] = []
     cursor = None
     while True:
-        params = {"cursor": cursor} if cursor else {}
+        params: dict[str, str] = {"cursor": cursor} if cursor else {}
         page = (await admin.get(f"/api/variable-pools/{pool['id']}", params=params)).json()["data"]
         seen += page["items"]
         cursor = page["next_cursor"]

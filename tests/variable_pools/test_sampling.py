@@ -1,6 +1,7 @@
 import itertools
 import math
 import uuid
+from typing import get_args
 
 import pytest
 from hypothesis import assume, given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from comfylabel.variable_pools.sampling import IndexPermutation, capacity, combinations
 from comfylabel.variable_pools.schemas import Mode, VariablePool
 
-modes = st.sampled_from(["no_replacement", "permutation"])
+modes: st.SearchStrategy[Mode] = st.sampled_from(get_args(Mode))
 sampling_seeds = st.integers(0, 2**63 - 1)
 
 
