@@ -14,6 +14,7 @@ from comfylabel.db.partitions import count_strays, ensure_partitions
 from comfylabel.db.pool import AWAY, Database
 from comfylabel.generations.repository import top_up
 from comfylabel.orchestrator import upkeep_repository, workers_repository
+from comfylabel.orchestrator.cancelling import Canceller
 from comfylabel.orchestrator.dispatcher import Dispatcher
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.submission_life import withdraw_from_worker
@@ -34,6 +35,7 @@ class Maintenance:
     service: WorkerService
     session: aiohttp.ClientSession
     dispatcher: Dispatcher
+    canceller: Canceller
 
     async def check_health(self) -> None:
         """Every enabled worker, side by side; a slow one holds nobody back."""
@@ -49,6 +51,9 @@ class Maintenance:
             pilots = await upkeep_repository.running_pilots(connection)
             await enqueue(connection, [pilot_job(pilot) for pilot in pilots])
             running = await upkeep_repository.running_tasks(connection)
+            cancelled = await upkeep_repository.cancelled_tasks_at_work(connection)
+        for task_id in cancelled:
+            await self.canceller.cancel_task(task_id)
         for task_id in running:
             async with self.database.transaction() as connection:
                 await top_up(connection, task_id)

@@ -124,7 +124,7 @@ async def orchestrator(
                 generator=Generator(database, life, fleet, ingester, Recipes(database)),
                 pilots=PilotRunner(database, life, fleet, ingester, canceller),
                 canceller=canceller,
-                maintenance=Maintenance(database, fleet, service, session, dispatcher),
+                maintenance=Maintenance(database, fleet, service, session, dispatcher, canceller),
                 database_url=database_url,
                 pace=pace,
                 health_seconds=settings.health_interval_seconds,

@@ -76,6 +76,17 @@ async def running_tasks(connection: Connection) -> list[UUID]:
     return [row["id"] for row in await connection.fetch(_RUNNING_TASKS)]
 
 
+_CANCELLED_TASKS = """
+select distinct t.id from submissions s join tasks t on t.id = s.task_id
+where s.ended_at is null and s.pilot_id is null and s.state <> 'generated' and t.end_reason = 'cancelled'
+"""
+
+
+async def cancelled_tasks_at_work(connection: Connection) -> list[UUID]:
+    """Cancelled, but a submission of theirs may still run: its cancel met one that was under way."""
+    return [row["id"] for row in await connection.fetch(_CANCELLED_TASKS)]
+
+
 _ENDED_WITHOUT_IMAGES = """
 select id from submissions where id = any ($2::uuid[]) and worker_id = $1 and state in ('lost', 'cancelled', 'failed')
 """
