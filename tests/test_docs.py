@@ -95,6 +95,20 @@ def test_every_make_target_that_a_page_names_exists():
     assert named <= targets
 
 
+def test_the_readme_names_every_figure_with_its_target():
+    benches = [ast.parse(path.read_text()) for path in (ROOT / "bench").glob("bench_*.py")]
+    calls = [node for tree in benches for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    figures = {
+        (call.args[0].value, argument.value)
+        for call in calls
+        if ast.unparse(call.func) == "Figure" and isinstance(call.args[0], ast.Constant)
+        for argument in call.args
+        if isinstance(argument, ast.Constant) and str(argument.value).startswith(("<", ">"))
+    }
+    lines = [line.split("|") for line in section(README, "Numbers").splitlines() if line.startswith("| `")]
+    assert {(name, cells[3].strip()) for cells in lines for name in quoted(cells[1])} == figures
+
+
 # --- routes and codes
 
 

@@ -25,7 +25,7 @@ def paths(urls: list[str]) -> list[str]:
 
 
 async def test_an_item_holds_what_the_screen_needs_in_candidate_order(api, database, labelling):
-    """API.md example 7: four images, chunks of two, the last one failed."""
+    """Four images in chunks of two, the last one failed."""
     async with database.connection() as connection:
         labelling.task = await running_task(
             connection, state="DONE", prompts=1, batch_size=2, failed=[3], texts=["a model wearing ..."]
