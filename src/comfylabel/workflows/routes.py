@@ -1,14 +1,17 @@
 """HTTP in and out of workflows."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import Response
 
 from comfylabel.accounts.dependencies import Admin, Operator
+from comfylabel.errors import InvalidField, InvalidInput, TooLarge
 from comfylabel.http.envelope import Envelope, ok
 from comfylabel.workflows.repository import nodes_of
 from comfylabel.workflows.schemas import (
@@ -20,7 +23,12 @@ from comfylabel.workflows.schemas import (
     WorkflowList,
 )
 from comfylabel.workflows.service import WorkflowService
-from comfylabel.workflows.upload import read_upload
+
+# The largest published workflow has 0.4 MB.
+MAX_FILE_BYTES = 10 * 2**20
+_MAX_METADATA_BYTES = 2**20
+# Both parts, and what multipart puts around them.
+_MAX_BODY_BYTES = MAX_FILE_BYTES + _MAX_METADATA_BYTES + 2**16
 
 router = APIRouter(prefix="/api/workflows", tags=["workflows"])
 
@@ -57,7 +65,7 @@ _UPLOAD = {"requestBody": {"required": True, "content": {"multipart/form-data": 
 @router.post("", status_code=201, response_model=Envelope[WorkflowAnswer], openapi_extra=_UPLOAD)
 async def upload_workflow(request: Request, service: Service, _: Admin) -> Response:
     """Validates a graph and keeps it, or says why not and keeps nothing. Bindings left out are looked for."""
-    file, metadata = await read_upload(request.headers, request.stream())
+    file, metadata = await _read_upload(request.headers, request.stream())
     workflow, proposed = await service.create(file=file, metadata=metadata)
     return ok(_answer(workflow, proposed), status=201)
 
@@ -106,3 +114,44 @@ def _answer(workflow: Workflow, proposed: Sequence[str] | None = None) -> dict[s
         "validated_at": workflow.validated_at,
         "created_at": workflow.created_at,
     }
+
+
+async def _read_upload(headers: Headers, body: AsyncIterator[bytes]) -> tuple[bytes, bytes]:
+    """(workflow file, metadata); stops reading at the limit, whatever the headers promised."""
+    if "multipart/form-data" not in headers.get("content-type", ""):
+        raise InvalidInput("Send the workflow as multipart/form-data.", code="not_multipart")
+    length = headers.get("content-length", "")
+    if length.isascii() and length.isdigit() and int(length) > _MAX_BODY_BYTES:
+        raise _too_large()
+    parser = MultiPartParser(headers, _limited(body), max_files=2, max_fields=2, max_part_size=MAX_FILE_BYTES)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise InvalidInput(f"The upload cannot be read: {error.message}", code="not_multipart") from error
+    try:
+        parts = {name: await _bytes_of(value) for name, value in form.multi_items()}
+    finally:
+        await form.close()
+    for name in ("workflow", "metadata"):
+        if name not in parts:
+            raise InvalidField(name, "is required: a part of the upload")
+    if len(parts["workflow"]) > MAX_FILE_BYTES or len(parts["metadata"]) > _MAX_METADATA_BYTES:
+        raise _too_large()
+    return parts["workflow"], parts["metadata"]
+
+
+async def _limited(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    received = 0
+    async for chunk in body:
+        received += len(chunk)
+        if received > _MAX_BODY_BYTES:
+            raise _too_large()
+        yield chunk
+
+
+async def _bytes_of(value: UploadFile | str) -> bytes:
+    return value.encode() if isinstance(value, str) else await value.read()
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"A workflow file may have at most {MAX_FILE_BYTES // 2**20} MB.")
