@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -62,6 +63,10 @@ def test_walking_forwards_and_back_meets_every_batch_once(count, limit):
     while back[0].previous_cursor:
         back.insert(0, ask(rows, back[0].previous_cursor, limit))
     assert [r for page in back for r in page.rows] == rows
+    assert all(page.rows for page in pages[1:] + back[:-1])
+    for page, following in pairwise(back):
+        assert page.next_cursor
+        assert ask(rows, page.next_cursor, limit).rows[0] == following.rows[0]
 
 
 def test_a_batch_that_became_ready_since_is_met_by_the_same_cursor():
