@@ -188,6 +188,8 @@ def _webp_chunk(data: memoryview, chunk: _Chunk) -> bytes | memoryview:
 def _webp_frame(data: memoryview, chunk: _Chunk) -> bytes:
     """One picture of an animation: 16 bytes of place and time, then chunks of its own."""
     frame = chunk.body + 16
+    if frame > chunk.end:
+        raise DamagedError("it holds a picture without a place")
     kept = [data[chunk.body : frame]]
     kept += [
         data[c.start : c.next] for c in _webp_chunks(data, frame, chunk.end) if c.name in _WEBP_FRAME_KEPT
