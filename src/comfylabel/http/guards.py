@@ -93,7 +93,9 @@ class Guard:
             origin=headers.get("origin"),
             fetch_site=headers.get("sec-fetch-site"),
             own_origins=(self._rules.origin.lower(), _seen_origin(scope, headers)),
-            has_session=self._rules.session_cookie in cookie_parser(headers.get("cookie", "")),
+            # No page of another site can send a token without asking first, and nobody answers that it may.
+            has_session="authorization" not in headers
+            and self._rules.session_cookie in cookie_parser(headers.get("cookie", "")),
         )
 
     def _body_limit(self, scope: Scope) -> int:
