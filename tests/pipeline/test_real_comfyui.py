@@ -2,15 +2,18 @@
 
 import os
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
-from tests.support.pipeline import NATIVE_GRAPH, Line, loop_graph, running_orchestrator
+from tests.support.pipeline import NATIVE_GRAPH, QUICK, Line, loop_graph, running_orchestrator
 
 pytestmark = [pytest.mark.real_comfyui, pytest.mark.timeout(600)]
 
+# The first job of a CPU that is busy with other things loads 300 MB: half a minute was seen.
+PATIENT = replace(QUICK, patience=replace(QUICK.patience, worker_lost=60.0, deadline=300.0))
 CHECKPOINT = {"4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "tiny-random-fp16.safetensors"}}}
 
 
@@ -33,7 +36,7 @@ async def _run(api: Any, url: str, graph: dict[str, Any], record_property: Any, 
     """The image rows, each compared with the graph that the server says it ran."""
     line = await Line.of(api)
     await line.add_worker(url)
-    async with running_orchestrator(api.settings, api.app.state.database.url):
+    async with running_orchestrator(api.settings, api.app.state.database.url, PATIENT):
         task = await line.frozen_task(graph=graph, prompts=2, seeds=4, **sizes)
         await line.run(task)
         ended = await line.until_ended(task, 300)
@@ -66,25 +69,25 @@ async def test_the_loop_on_the_real_server(api, real_comfyui, record_property):
 
 
 async def test_a_pilot_that_meets_out_of_memory_twice_on_the_real_server(api, real_comfyui, record_property):
-    """The probe node raises torch's own error above 128 x 128 pixels: 256, 192, then 128 fits."""
+    """The probe node raises torch's own error above 64 x 64 pixels: 192, 128, then 64 fits."""
     probe = {
         "11": {
             "class_type": "ProbeRaise",
-            "inputs": {"image": ["8", 0], "kind": "cuda_oom", "nonce": 1, "above": 128 * 128},
+            "inputs": {"image": ["8", 0], "kind": "cuda_oom", "nonce": 1, "above": 64 * 64},
         },
         "9": {"class_type": "SaveImage", "inputs": {"images": ["11", 0], "filename_prefix": "ComfyUI"}},
     }
     line = await Line.of(api)
     await line.add_worker(real_comfyui)
-    workflow = await line.add_workflow(loop_graph() | CHECKPOINT | _latent(256) | probe, max_batch_size=1)
+    workflow = await line.add_workflow(loop_graph() | CHECKPOINT | _latent(192) | probe, max_batch_size=1)
     task = (await line.add_task(workflow, [await line.add_pool()], prompts=3, seeds=4))["id"]
-    async with running_orchestrator(api.settings, api.app.state.database.url):
+    async with running_orchestrator(api.settings, api.app.state.database.url, PATIENT):
         pilot = await line.call("POST", f"/api/tasks/{task}/pilot", timeout=300)
     assert [(rung["width"], rung["outcome"]) for rung in pilot["ladder"]] == [
-        (256, "out_of_memory"),
         (192, "out_of_memory"),
-        (128, "ok"),
+        (128, "out_of_memory"),
+        (64, "ok"),
     ]
     assert (pilot["retries_used"], len(pilot["samples"])) == (2, 10)
-    assert {(sample["width"], sample["height"]) for sample in pilot["samples"]} == {(128, 128)}
+    assert {(sample["width"], sample["height"]) for sample in pilot["samples"]} == {(64, 64)}
     record_property("ladder", str(pilot["ladder"]))
