@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from comfylabel.comfy.graph import Bindings, InputRef, as_link
 from comfylabel.errors import InvalidField, InvalidInput
-from comfylabel.workflows.proposals import gives_pictures
+from comfylabel.workflows.proposals import may_give_pictures
 from comfylabel.workflows.schemas import (
     BINDING_KINDS,
     Ceilings,
@@ -74,7 +74,7 @@ def check_bindings(wiring: Wiring, given: GivenBindings) -> None:
         path = f"bindings.images[{position}]"
         if node not in wiring.graph:
             raise InvalidField(path, f"names node {node!r}, which is not in the graph")
-        if wiring.knows(node) and not gives_pictures(wiring, node):
+        if not may_give_pictures(wiring, node):
             raise InvalidField(path, f"names node {node!r}, whose class {wiring.class_of(node)} leaves no image files")
 
 

@@ -13,18 +13,18 @@ _FILE_INPUTS = ("ckpt_name", "unet_name")
 def model_of(wiring: Wiring, samplers: Sequence[Sampler]) -> str:
     """The file stems of the models on the image's way, joined with `+` in the order in which they run."""
     ids = {sampler.node for sampler in samplers}
-    stems: dict[str, None] = {}
+    sampling = []
     for sampler in reversed(samplers):
-        refines = any(link.node in ids for link in walk_latent(wiring, sampler.node))
-        if sampler.draws_noise or refines:  # else it only prepares an input, such as a depth map
-            stems |= dict.fromkeys(_models_of(wiring, sampler.node))
-    return "+".join(stems) or "unknown"
+        refines = sampler.draws_noise or any(link.node in ids for link in walk_latent(wiring, sampler.node))
+        if refines:  # else it only prepares an input, such as a depth map
+            sampling.append(sampler.node)
+    return "+".join(dict.fromkeys(_models_of(wiring, sampling))) or "unknown"
 
 
-def _models_of(wiring: Wiring, sampler: str) -> list[str]:
+def _models_of(wiring: Wiring, samplers: Sequence[str]) -> list[str]:
     found: list[str] = []
     seen: set[str] = set()
-    waiting = [sampler]
+    waiting = list(reversed(samplers))
     while waiting:
         node_id = waiting.pop()
         if node_id in seen:

@@ -5,7 +5,7 @@ carry text to the inputs where it is written. A negative is never on that way.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from comfylabel.comfy.graph import InputRef, Link, as_link
@@ -27,7 +27,7 @@ _TEXT_THROUGH = {
     "StringSubstring": ("string",), "StringTrim": ("string",), "CaseConverter": ("string",),
     "RegexReplace": ("string",), "RegexExtract": ("string",), "JsonExtractString": ("json_string",),
     "TextGenerate": ("prompt",), "TextGenerateLTX2Prompt": ("prompt",), "PreviewAny": ("source",),
-    "StringReplace": ("string",), "CustomCombo": (),
+    "StringReplace": ("string",), "StringFormat": ("f_string",), "CustomCombo": (),
 }  # fmt: skip
 # Text nodes in a row that are followed; nobody wires more.
 _DEEPEST_TEXT = 100
@@ -45,17 +45,22 @@ class Text:
     own_node: bool  # the node is there only to hold the text
 
 
-def prompt_texts(wiring: Wiring, sampler: str) -> list[Text]:
-    """The texts of a sampler's positive conditioning, given to it or to its guider."""
+def prompt_texts(wiring: Wiring, samplers: Iterable[str]) -> list[Text]:
+    """The texts of these samplers' positive conditionings, each once; empty ones only where no other is."""
+    trace = _TextTrace(wiring)
+    inputs = [each for sampler in samplers for each in _positive_inputs(wiring, sampler)]
+    texts = dict.fromkeys(text for link in _encoders(wiring, inputs) for text in _of_encoder(trace, link))
+    return [text for text in texts if text.text.strip()] or list(texts)
+
+
+def _positive_inputs(wiring: Wiring, sampler: str) -> list[tuple[str, str]]:
+    """Where a sampler, or its guider, takes its positive conditioning."""
     guider = wiring.link(sampler, "guider")
-    start = guider.node if guider else sampler
-    names = wiring.linked_of_type(start, "CONDITIONING")
+    node_id = guider.node if guider else sampler
+    names = wiring.linked_of_type(node_id, "CONDITIONING")
     chosen = next((name for name in _POSITIVE_NAMES if name in names), None)
     wanted = [chosen] if chosen else [name for name in names if not _NOT_POSITIVE.search(name)]
-    found: dict[Text, None] = {}
-    for encoder in _encoders(wiring, [(start, name) for name in wanted]):
-        found |= dict.fromkeys(_of_encoder(wiring, encoder))
-    return list(found)
+    return [(node_id, name) for name in wanted]
 
 
 def _encoders(wiring: Wiring, inputs: list[tuple[str, str]]) -> Iterator[Link]:
@@ -95,11 +100,11 @@ def _is_second_conditioning(wiring: Wiring, link: Link) -> bool:
     return types[:slot].count("CONDITIONING") > 0 if types else slot > 0
 
 
-def _of_encoder(wiring: Wiring, link: Link) -> list[Text]:
+def _of_encoder(trace: "_TextTrace", link: Link) -> list[Text]:
+    wiring = trace.wiring
     if _is_second_conditioning(wiring, link):
         return []
     names = [name for name in wiring.inputs_of(link.node) if _is_prompt_input(wiring, link.node, name)]
-    trace = _TextTrace(wiring)
     texts = [text for name in names for text in trace.back_from(link.node, name)]
     return [text for text in texts if text.text.strip()] or texts
 
@@ -137,6 +142,8 @@ class _TextTrace:
             return self._of_switch(link.node, depth + 1)
         if self.wiring.class_of(link.node) == "StringReplace":
             return self._of_replacement(link.node, depth + 1)
+        if self.wiring.class_of(link.node) == "StringFormat":
+            return self._of_format(link.node, depth + 1)
         names = _TEXT_THROUGH.get(self.wiring.class_of(link.node))
         if names is None:
             names = _text_inputs(self.wiring, link.node)
@@ -165,6 +172,13 @@ class _TextTrace:
         if source is None or self.wiring.class_of(source.node) != "StringReplace":
             template = []  # the frame that the prompt is set in
         return _most_telling([text for text in template if text.own_node] + inserted)
+
+    def _of_format(self, node_id: str, depth: int) -> list[Text]:
+        """`f_string` is a frame for the texts among its values, else it is the text itself."""
+        linked = [name for name, value in self.wiring.inputs_of(node_id).items() if as_link(value) is not None]
+        values = [name for name in linked if name != "f_string"]
+        inserted = [text for name in values for text in self.back_from(node_id, name, depth)]
+        return _most_telling(inserted) or self.back_from(node_id, "f_string", depth)
 
 
 def _text_inputs(wiring: Wiring, node_id: str) -> tuple[str, ...]:

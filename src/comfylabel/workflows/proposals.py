@@ -4,6 +4,7 @@ Found by following links from the kept images back. Where two answers would do, 
 caller gets the choices.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -20,8 +21,9 @@ _SAVERS = frozenset({"SaveImage", "SaveImageAdvanced"})
 _PREVIEWS = frozenset({"PreviewImage"})
 _NO_PICTURE = frozenset({
     "SaveImageWebsocket", "SaveAnimatedWEBP", "SaveAnimatedPNG", "SaveWEBM", "SaveVideo", "SaveSVGNode",
-    "SaveImageDataSetToFolder", "SaveImageTextDataSetToFolder", "MaskPreview", "ImageCompare",
+    "SaveImageDataSetToFolder", "SaveImageTextDataSetToFolder", "ImageCompare", "Preview3D",
 })  # fmt: skip
+_MOVING = re.compile(r"video|animat|gif|webm|mp4|apng", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,22 @@ def propose(wiring: Wiring, given: Bindings, kinds: Sequence[str]) -> Proposal:
 
 
 def gives_pictures(wiring: Wiring, node_id: str) -> bool:
-    """Whether a run lists image files of this node."""
+    """Whether a run lists image files of this node as its result: the core's own, and custom nodes that take images."""
     name = wiring.class_of(node_id)
     if name in _SAVERS | _PREVIEWS:
         return True
     info = node_info(wiring.object_info, name)
-    if info is None or not is_output_node(info) or name in _NO_PICTURE:
-        return False
-    return bool(wiring.linked_of_type(node_id, "IMAGE"))
+    is_custom = str((info or {}).get("python_module", "")).startswith("custom_nodes")
+    return is_custom and may_give_pictures(wiring, node_id) and not _MOVING.search(name)
+
+
+def may_give_pictures(wiring: Wiring, node_id: str) -> bool:
+    """Whether somebody who knows the node may name it; only what certainly leaves no image file is refused."""
+    info = node_info(wiring.object_info, wiring.class_of(node_id))
+    if info is None:
+        return True
+    takes = wiring.linked_of_type(node_id, "IMAGE") + wiring.linked_of_type(node_id, "MASK")
+    return is_output_node(info) and bool(takes) and wiring.class_of(node_id) not in _NO_PICTURE
 
 
 def find_images(wiring: Wiring) -> list[str]:
@@ -99,10 +109,8 @@ def find_seeds(samplers: Sequence[Sampler]) -> tuple[InputRef, ...]:
 
 
 def find_prompt(wiring: Wiring, samplers: Sequence[Sampler]) -> list[Text]:
-    """The texts of every sampler on the way, in the order in which they run; empty ones only where no other is."""
-    texts = dict.fromkeys(text for sampler in reversed(samplers) for text in prompt_texts(wiring, sampler.node))
-    spoken = [text for text in texts if text.text.strip()]
-    return spoken or list(texts)
+    """The texts of every sampler on the way, in the order in which they run."""
+    return prompt_texts(wiring, [sampler.node for sampler in reversed(samplers)])
 
 
 def _one_prompt(texts: Sequence[Text]) -> bool:

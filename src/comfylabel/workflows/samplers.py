@@ -21,7 +21,7 @@ class Sampler:
 
 def samplers_for(wiring: Wiring, image_nodes: Sequence[str]) -> list[Sampler]:
     """The samplers that run for these nodes, nearest to the image first."""
-    running = dict.fromkeys(node_id for image_node in image_nodes for node_id in wiring.running(image_node))
+    running = wiring.running(*(node_id for node_id in image_nodes if node_id in wiring.graph))
     return [_sampler(wiring, node_id) for node_id in running if is_sampler(wiring, node_id)]
 
 

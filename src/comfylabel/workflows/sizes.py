@@ -22,11 +22,9 @@ class Sizes:
 
 def find_sizes(wiring: Wiring, samplers: Sequence[Sampler]) -> Sizes:
     """Width and height are bound together or not at all, and only where all latents agree on them."""
-    walks = [walk_latent(wiring, sampler.node) for sampler in samplers if sampler.draws_noise]
     sources = latent_sources(wiring, samplers)
-    repeaters = list(dict.fromkeys(
-        link.node for walk in walks for link in walk if wiring.class_of(link.node) == "RepeatLatentBatch"
-    ))  # fmt: skip
+    way = (link.node for link in _noisy_way(wiring, samplers))
+    repeaters = [node_id for node_id in dict.fromkeys(way) if wiring.class_of(node_id) == "RepeatLatentBatch"]
     batch_size = _all_written(wiring, sources, "batch_size") or _all_written(wiring, repeaters, "amount")
     width, height = _all_written(wiring, sources, "width"), _all_written(wiring, sources, "height")
     if not width or not height or not _agree(wiring, width) or not _agree(wiring, height):
@@ -42,24 +40,26 @@ def find_sizes(wiring: Wiring, samplers: Sequence[Sampler]) -> Sizes:
 
 def latent_sources(wiring: Wiring, samplers: Sequence[Sampler]) -> list[str]:
     """The nodes where an empty latent begins that one of these samplers draws noise on."""
-    walks = [walk_latent(wiring, sampler.node) for sampler in samplers if sampler.draws_noise]
-    return list(dict.fromkeys(link.node for walk in walks for link in walk if _is_source(wiring, link)))
+    return list(dict.fromkeys(link.node for link in _noisy_way(wiring, samplers) if _is_source(wiring, link)))
 
 
 def seed_behavior(wiring: Wiring, samplers: Sequence[Sampler]) -> tuple[str, str | None] | None:
     """(node, "random" | "fixed" | None where unknown) of a LatentBatchSeedBehavior on the latent's way to a sampler."""
-    for sampler in samplers:
-        for link in walk_latent(wiring, sampler.node) if sampler.draws_noise else ():
-            if wiring.class_of(link.node) == _SEED_BEHAVIOR:
-                value = wiring.inputs_of(link.node).get("seed_behavior")
-                return link.node, value if isinstance(value, str) else None
+    for link in _noisy_way(wiring, samplers):
+        if wiring.class_of(link.node) == _SEED_BEHAVIOR:
+            value = wiring.inputs_of(link.node).get("seed_behavior")
+            return link.node, value if isinstance(value, str) else None
     return None
 
 
-def walk_latent(wiring: Wiring, sampler: str) -> list[Link]:
-    """Every output that a sampler's starting latent passes, from the sampler back."""
+def _noisy_way(wiring: Wiring, samplers: Sequence[Sampler]) -> list[Link]:
+    return walk_latent(wiring, *(sampler.node for sampler in samplers if sampler.draws_noise))
+
+
+def walk_latent(wiring: Wiring, *samplers: str) -> list[Link]:
+    """Every output that the starting latents of these samplers pass, from the first sampler back."""
     seen: dict[Link, None] = {}
-    waiting = [(sampler, "latent_image")]
+    waiting = [(sampler, "latent_image") for sampler in reversed(samplers)]
     while waiting:
         link = wiring.link(*waiting.pop())
         if link is None or link in seen:
@@ -104,7 +104,7 @@ def _repeated(
 
     Not the sizes of a text encoder (SDXL): those describe training images, not this one.
     """
-    for node_id in dict.fromkeys(node for sampler in samplers for node in wiring.running(sampler.node)):
+    for node_id in wiring.running(*(sampler.node for sampler in samplers)):
         if not {"SIGMAS", "MODEL"} & {name for name in wiring.output_types(node_id) if isinstance(name, str)}:
             continue
         width, height = wiring.literal(node_id, "width", int), wiring.literal(node_id, "height", int)

@@ -12,7 +12,7 @@ from comfylabel.workflows.metadata import check_bindings, given_bindings, limits
 from comfylabel.workflows.model_names import model_of
 from comfylabel.workflows.proposals import Proposal, gives_pictures, propose
 from comfylabel.workflows.reach import check_links, check_shape
-from comfylabel.workflows.samplers import Sampler, samplers_for
+from comfylabel.workflows.samplers import Sampler
 from comfylabel.workflows.schemas import (
     Ceilings,
     GivenBindings,
@@ -25,8 +25,8 @@ from comfylabel.workflows.schemas import (
 from comfylabel.workflows.sizes import seed_behavior
 from comfylabel.workflows.wiring import Wiring
 
-# The largest of 400 published workflows has 200 nodes; no server runs one that is 5000 deep or wide in sane time.
-MAX_NODES = 5000
+# The largest of 400 published workflows has 200 nodes; following every link of many more would take a server's time.
+MAX_NODES = 2000
 # A report is read by a person.
 _MOST_LINES = 200
 
@@ -72,12 +72,9 @@ def validate(graph: Graph, object_info: ObjectInfo | None, given: Given, ceiling
     wiring = Wiring(graph if object_info is None else server_rules.as_served(graph, object_info), object_info or {})
     named, missing = given_bindings(given.bindings)
     check_bindings(wiring, given.bindings)
-    if _has_errors(lines):  # following the links of a broken graph finds nothing worth saying
-        proposal = Proposal(named, ())
-        missing = []
-    else:
-        proposal = propose(wiring, named, missing)
-    samplers = proposal.samplers or tuple(samplers_for(wiring, proposal.bindings.images))
+    broken = _has_errors(lines)  # following the links of a broken graph finds nothing worth saying
+    proposal = Proposal(named, ()) if broken else propose(wiring, named, missing)
+    samplers = proposal.samplers
     alive = upstream(wiring.graph, _outputs(wiring))
     lines += check_guardrails(wiring, samplers, alive, limits, max_batch_size)
     seed_mode, seed_lines = _seed_mode(wiring, samplers, proposal.bindings)

@@ -129,10 +129,10 @@ class Wiring:
             if link is not None and link.node in self.graph and name not in skipped:
                 yield name, link
 
-    def running(self, start: str) -> list[str]:
-        """`start` and all nodes that run for it, nearest first."""
-        found: dict[str, None] = {start: None}
-        for node_id in (queue := [start]):
+    def running(self, *starts: str) -> list[str]:
+        """`starts` and all nodes that run for them, nearest first."""
+        found = dict.fromkeys(starts)
+        for node_id in (queue := list(starts)):
             for _, link in self.sources(node_id):
                 if link.node not in found:
                     found[link.node] = None
