@@ -26,7 +26,7 @@ PHONE = {
     "color_scheme": "dark",
 }
 # Installing Chromium, Node's packages and the UI happens in the first test that asks for them.
-INSTALLING = 900
+INSTALLING = 300
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

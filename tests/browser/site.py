@@ -107,4 +107,4 @@ async def running_site(data_dir: Path, database_url: str) -> AsyncIterator[Site]
             yield Site(app, f"http://127.0.0.1:{port}")
         finally:
             server.should_exit = True
-            await serving
+            await asyncio.wait_for(serving, 30)
