@@ -96,6 +96,11 @@ OBJECT_INFO: dict[str, Any] = {
     "ResolutionSelector": classed({"aspect_ratio": ["COMBO", {"options": ["1:1", "16:9"]}]}, ["INT", "INT"]),
     "StringConcatenate": classed({"string_a": TEXT, "string_b": TEXT, "delimiter": LINE}, ["STRING"]),
     "StringReplace": classed({"string": TEXT, "find": LINE, "replace": TEXT}, ["STRING"]),
+    "StringFormat": classed(
+        {"values": ["COMFY_AUTOGROW_V3", {"template": {"input": {"required": {"value": ["*", {}]}}, "names": ["a", "b"],
+                                                       "min": 0}}], "f_string": TEXT},
+        ["STRING"],
+    ),
     "TextGenerate": classed({"clip": CLIP, "prompt": TEXT}, ["STRING"], optional={"system_prompt": TEXT}),
     "ComfySwitchNode": classed(
         {"switch": ["BOOLEAN", {}], "on_false": ["COMFY_MATCHTYPE_V3", {"lazy": True}],
@@ -114,6 +119,9 @@ OBJECT_INFO: dict[str, Any] = {
         ["COMFY_MATCHTYPE_V3"],
     ),
     "PaidImage": classed({"prompt": TEXT}, IMAGE, api_node=True),
+    "MaskPreview": classed({"mask": MASK}, [], output_node=True),
+    "Image Saver": classed({"images": IMAGE}, [], output_node=True, python_module="custom_nodes.saver"),
+    "VHS_VideoCombine": classed({"images": IMAGE}, [], output_node=True, python_module="custom_nodes.video"),
     "OldNode": classed({"image": IMAGE}, IMAGE, deprecated=True),
 }  # fmt: skip
 

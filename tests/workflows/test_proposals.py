@@ -202,6 +202,16 @@ def test_a_template_is_not_the_prompt_that_is_set_in_it():
     assert found(cleaned)["prompt"] == ["21.value"]
 
 
+def test_a_format_is_a_frame_only_where_a_text_is_set_in_it():
+    prompt = node("PrimitiveStringMultiline", value="a cat")
+    framed = words(n20=node("StringFormat", f_string="{a}, at {b} o'clock", **{"values.a": ["21", 0], "values.b": ["22", 0]}),
+                   n21=prompt, n22=node("PrimitiveInt", value=5))  # fmt: skip
+    assert found(framed)["prompt"] == ["21.value"]
+    alone = words(n20=node("StringFormat", f_string="a cat at {b} o'clock", **{"values.b": ["22", 0]}),
+                  n22=node("PrimitiveInt", value=5))  # fmt: skip
+    assert found(alone)["prompt"] == ["20.f_string"]
+
+
 @pytest.mark.parametrize("enhanced", [True, False])
 def test_a_rewriting_model_gets_the_prompt_and_its_own_seed_stays(enhanced: bool):
     graph = words(
@@ -350,6 +360,11 @@ def test_two_pictures_are_the_callers_to_choose():
         n10=node("ImageInvert", image=["8", 0]), n11=node("SaveImage", images=["10", 0], filename_prefix="inverted")
     )
     assert choices(graph) == {"images": ["9", "11"]}
+
+
+def test_a_custom_node_that_saves_images_is_kept_and_one_that_makes_a_video_is_not():
+    assert found(text_to_image(n9=node("Image Saver", images=["8", 0])))["images"] == ["9"]
+    assert found(text_to_image(n9=node("VHS_VideoCombine", images=["8", 0]))) == {}
 
 
 def test_video_and_frames_over_a_socket_leave_no_files():

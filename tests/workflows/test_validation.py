@@ -118,6 +118,12 @@ def test_what_the_server_would_run_and_we_cannot_steer_has_its_own_code(graph: G
     assert refusal(graph)[0] == code
 
 
+def test_a_preview_of_a_mask_is_kept_only_when_asked_for():
+    graph = text_to_image(n20=node("LoadImage", image="in.png"), n21=node("MaskPreview", mask=["20", 1]))
+    assert judge(graph).bindings.images == ("9",)
+    assert judge(graph, bindings={"images": ["21", "9"]}).bindings.images == ("21", "9")
+
+
 def test_a_graph_without_models_is_steered_by_what_the_upload_names():
     graph = {
         "1": node("EmptyImage", width=64, height=64),
