@@ -88,7 +88,7 @@ def read_caption(image: bytes) -> list[str]:
     """The lines written on a simulated picture: "simulated", the prompt, "seed S #batch_index"."""
     picture = pyvips.Image.new_from_buffer(image, "").extract_band(1)
     pixels, width = picture.write_to_memory(), picture.width
-    across, scale = caption_grid(width)
+    across, scale = caption_grid(width, picture.height)
     lines: list[str] = []
     top = picture.height - GLYPH_HEIGHT * scale
     while top >= 0:

@@ -24,7 +24,7 @@ def main() -> int:
         # Not COMFYLABEL_...: the tests forget a developer's own settings.
         environment = os.environ | {"REAL_COMFYUI_URL": url, "REAL_COMFYUI_OUTPUT": str(comfyui.output)}
         # One process: the server is one.
-        selection = ["-m", "real_comfyui or conformance", "-n0", "-p", "no:cacheprovider"]
+        selection = ["-m", "real_comfyui or conformance", "-n0", "tests/conformance", "tests/pipeline"]
         command = [sys.executable, "-m", "pytest", *selection, *sys.argv[1:]]
         return subprocess.run(command, check=False, cwd=ROOT, env=environment).returncode
 

@@ -19,7 +19,7 @@ SOFTWARE = "comfylabel simulated ComfyUI"
 PNG_HEADER_BYTES = 8 + 25  # signature and IHDR: text chunks follow them, as in ComfyUI's files
 CAPTION_SHARE = 0.35  # of the height, at most
 CAPTION_MARGIN = 2  # dots to the left and above; the last line ends with the picture
-CHARACTERS_ACROSS = 42
+CHARACTERS_ACROSS, LINES_DOWN = 42, 14  # at least, where the picture is large enough for larger dots
 
 # Sky top, sky bottom, sun, far hill, near hill; the prompt chooses, so that a batch keeps its mood.
 PALETTES = tuple(
@@ -98,21 +98,21 @@ def _encode_clean(picture: Picture) -> tuple[bytes, Digests]:
 
 def caption(picture: Picture) -> list[str]:
     """The lines written on the picture: that it is simulated, the prompt, the seed and the batch index."""
-    across, _ = caption_grid(picture.width)
-    room = max(3, int(picture.height * CAPTION_SHARE) // (GLYPH_HEIGHT * caption_grid(picture.width)[1]))
+    across, scale = caption_grid(picture.width, picture.height)
+    room = max(3, int(picture.height * CAPTION_SHARE) // (GLYPH_HEIGHT * scale))
     identity = wrap(f"seed {picture.seed} #{picture.batch_index}", across, 4)
     prompt = wrap(printable(picture.prompt), across, max(1, room - len(identity) - 1))
     return ["simulated"[:across], *prompt, *identity]
 
 
-def caption_grid(width: int) -> tuple[int, int]:
+def caption_grid(width: int, height: int) -> tuple[int, int]:
     """Characters in a line, and how many pixels a dot of the font is wide."""
-    scale = max(1, width // (CHARACTERS_ACROSS * GLYPH_WIDTH))
+    scale = max(1, min(width // (CHARACTERS_ACROSS * GLYPH_WIDTH), height // (LINES_DOWN * GLYPH_HEIGHT)))
     return max(9, (width // scale - 4) // GLYPH_WIDTH), scale
 
 
 def _captioned(scene: pyvips.Image, picture: Picture) -> pyvips.Image:
-    across, scale = caption_grid(picture.width)
+    across, scale = caption_grid(picture.width, picture.height)
     lines = caption(picture)
     ink = pyvips.Image.new_from_memory(
         mask(lines, across), across * GLYPH_WIDTH, len(lines) * GLYPH_HEIGHT, 1, "uchar"

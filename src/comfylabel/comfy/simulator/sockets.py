@@ -35,7 +35,10 @@ class Sockets:
     def send(self, kind: str, data: dict[str, Any], client_id: str | None = None) -> None:
         """To one client, or to all when there is no client_id."""
         if self._by_client:
-            self._outbox.put_nowait((client_id, json.dumps({"type": kind, "data": data})))
+            self.send_text(json.dumps({"type": kind, "data": data}), client_id)
+
+    def send_text(self, frame: str, client_id: str | None = None) -> None:
+        self._outbox.put_nowait((client_id, frame))
 
     def send_png(self, png: bytes, client_id: str | None) -> None:
         if self._by_client:

@@ -1,0 +1,222 @@
+"""Laws of reading a worker's answers."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfylabel.comfy.refusals import MAX_MESSAGE, refusal
+from comfylabel.comfy.schemas import (
+    Device,
+    Event,
+    ExecutionError,
+    HistoryEntry,
+    OutputImage,
+    QueueSnapshot,
+    SystemStats,
+    UnexpectedShape,
+    is_out_of_memory,
+)
+from comfylabel.comfy.simulator.queue import SubmissionQueue
+
+texts = st.text(max_size=12)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
+    max_leaves=12,
+)
+# JSON that looks like ComfyUI's until one looks closely.
+KEYS = st.sampled_from(
+    [
+        *("system", "comfyui_version", "devices", "queue_running", "queue_pending", "prompt", "outputs", "status"),
+        *("images", "status_str", "messages", "filename", "type", "data", "prompt_id", "error", "node_errors"),
+        *("errors", "extra_info"),
+    ]
+)
+likely = st.recursive(
+    json_values
+    | st.sampled_from(["success", "error", "execution_error", "execution_interrupted", "value_not_in_list"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=20,
+)
+
+images = st.builds(OutputImage, st.text(min_size=1, max_size=12), texts, st.sampled_from(["output", "temp", "input"]))
+errors = st.builds(
+    lambda node, kind, exception, message: ExecutionError(
+        node, kind, exception, message, is_out_of_memory(exception, message)
+    ),
+    texts,
+    texts,
+    st.sampled_from(["ValueError", "torch.OutOfMemoryError", "torch.AcceleratorError"]),
+    st.sampled_from(["broken", "CUDA error: out of memory", "it ran out of memory on your GPU."]),
+)
+outputs = st.dictionaries(texts, st.lists(images, min_size=1, max_size=4), max_size=3)
+graphs = st.dictionaries(texts, json_values, max_size=3)
+entries = st.one_of(
+    st.builds(HistoryEntry, st.just("success"), outputs, st.none(), graphs),
+    st.builds(HistoryEntry, st.just("interrupted"), outputs, st.none(), graphs),
+    st.builds(HistoryEntry, st.just("error"), outputs, errors, graphs),
+)
+
+
+def as_comfyui_writes(entry: HistoryEntry) -> dict[str, Any]:
+    messages: list[Any] = [["execution_start", {"prompt_id": "x"}], ["execution_cached", {"nodes": []}]]
+    if entry.outcome == "interrupted":
+        messages.append(["execution_interrupted", {"node_id": "1"}])
+    elif entry.error is not None:
+        error = {
+            "node_id": entry.error.node_id,
+            "node_type": entry.error.node_type,
+            "exception_type": entry.error.exception_type,
+            "exception_message": entry.error.message + "\n",
+        }
+        messages.append(["execution_error", error])
+    written = {
+        node: {"images": [{**_image(image), "id": "an asset"} for image in kept], "animated": [False]}
+        for node, kept in entry.images.items()
+    }
+    return {
+        "prompt": [0, "x", entry.graph, {}, list(entry.images)],
+        "outputs": written | {"a text node": {"text": ["hello"]}, "an empty one": {}},
+        "status": {
+            "status_str": "success" if entry.outcome == "success" else "error",
+            "completed": entry.outcome == "success",
+            "messages": messages,
+        },
+        "meta": {},
+    }
+
+
+def _image(image: OutputImage) -> dict[str, str]:
+    return {"filename": image.filename, "subfolder": image.subfolder, "type": image.type}
+
+
+@given(entries)
+def test_an_entry_is_read_as_it_was_written(entry: HistoryEntry):
+    read = HistoryEntry.from_json(as_comfyui_writes(entry))
+    unread = {name: kept for name, kept in read.images.items() if name not in {"a text node", "an empty one"}}
+    assert (read.outcome, read.error) == (entry.outcome, entry.error)
+    assert unread.items() <= entry.images.items()
+    assert json.dumps(read.graph) == json.dumps(entry.graph)  # NaN is not equal to itself
+
+
+@given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.uuids()), unique_by=lambda pair: pair[0], max_size=20))
+def test_pending_ones_are_in_the_order_in_which_they_run(items: list[tuple[float, Any]]):
+    queue = SubmissionQueue()
+    for number, identity in items:
+        queue.put((number, str(identity), {}, {}, []))
+    listed = QueueSnapshot.from_json({"queue_running": [], "queue_pending": [list(item) for item in queue.pending]})
+    assert listed.pending == tuple(queue.take()[1][1] for _ in items)
+
+
+@given(texts, st.lists(st.builds(Device, texts, texts, st.integers(), st.integers()), max_size=3))
+def test_system_stats_are_read_as_they_were_written(version: str, devices: list[Device]):
+    listed = [
+        {"name": d.name, "type": d.type, "index": 0, "vram_total": d.vram_total, "vram_free": d.vram_free}
+        for d in devices
+    ]
+    document = {"system": {"os": "linux", "comfyui_version": version or None}, "devices": listed}
+    assert SystemStats.from_json(document) == SystemStats(version or "unknown", tuple(devices))
+
+
+@given(likely)
+def test_strange_answers_are_named_and_never_a_surprise(document: Any):
+    for kind in (SystemStats, QueueSnapshot, OutputImage, HistoryEntry, Event, ExecutionError):
+        with suppress(UnexpectedShape):
+            kind.from_json(document)
+
+
+@given(st.sampled_from([200, 400]), likely)
+def test_every_answer_to_a_submission_is_a_yes_or_a_reasoned_no(status: int, document: Any):
+    refused = refusal(status, document)
+    if refused is None:
+        assert status == 200
+        assert not (isinstance(document, dict) and document.get("node_errors"))
+    else:
+        assert 0 < len(refused.message) <= MAX_MESSAGE
+        assert refused.reason in {"missing_node", "missing_model", "validation", "bad_id"}
+
+
+@pytest.mark.parametrize(
+    ("version", "numbers"),
+    [
+        ("0.3.75", (0, 3, 75)),
+        ("v0.28.1", (0, 28, 1)),
+        ("0.3.75-dev+g1", (0, 3, 75)),
+        ("1", (1,)),
+        ("unknown", ()),
+        ("", ()),
+    ],
+)
+def test_version_numbers(version: str, numbers: tuple[int, ...]):
+    assert SystemStats(version).version_numbers == numbers
+
+
+@given(st.lists(st.integers(0, 99), min_size=1, max_size=4), st.lists(st.integers(0, 99), min_size=1, max_size=4))
+def test_versions_compare_by_number(one: list[int], other: list[int]):
+    def read(numbers: list[int]) -> tuple[int, ...]:
+        return SystemStats(".".join(map(str, numbers))).version_numbers
+
+    assert (read(one) < read(other)) == (one < other)
+
+
+@pytest.mark.parametrize(
+    ("exception_type", "message", "expected"),
+    [
+        ("torch.OutOfMemoryError", "", True),
+        ("torch.cuda.OutOfMemoryError", "", True),
+        ("torch.AcceleratorError", "CUDA error: out of memory", True),
+        ("torch.AcceleratorError", "CUDA error: an illegal memory access was encountered", False),
+        ("RuntimeError", "CUDA error: out of memory\nCUDA kernel errors might be reported late", True),
+        ("Anything", "x\nThis error means you ran out of memory on your GPU.\n\nTIPS: ...", True),
+        ("ValueError", "the list ran out of items", False),
+        ("MemoryError", "", False),
+    ],
+)
+def test_out_of_memory(exception_type: str, message: str, expected: bool):
+    assert is_out_of_memory(exception_type, message) is expected
+
+
+def test_an_error_in_one_line():
+    error = ExecutionError("3", "KSampler", "ValueError", "broken\nand more", out_of_memory=False)
+    assert str(error) == "ValueError on node 3 (KSampler): broken"
+
+
+def node_error(kind: str, **extra: Any) -> dict[str, Any]:
+    return {"type": kind, "message": kind, "details": "", "extra_info": extra}
+
+
+@pytest.mark.parametrize(
+    ("errors", "reason"),
+    [
+        ([node_error("value_not_in_list", input_name="ckpt_name", received_value="a.safetensors")], "missing_model"),
+        ([node_error("value_not_in_list", input_name="lora_name", received_value="no suffix")], "missing_model"),
+        ([node_error("value_not_in_list", input_name="clip_name2", received_value="x")], "missing_model"),
+        ([node_error("value_not_in_list", input_name="sampler_name", received_value="newest")], "validation"),
+        ([node_error("value_not_in_list", input_name="type", received_value="flux9")], "validation"),
+        (
+            [
+                node_error("value_not_in_list", input_name="vae_name", received_value="a.pt"),
+                node_error("value_bigger_than_max", input_name="steps"),
+            ],
+            "validation",
+        ),
+        (
+            [node_error("custom_validation_failed") | {"details": "image - Invalid image file: a.png"}],
+            "missing_model",
+        ),
+        ([node_error("custom_validation_failed") | {"details": "no"}], "validation"),
+    ],
+)
+def test_whose_fault_a_refusal_is(errors: list[Any], reason: str):
+    document = {"error": {"type": "prompt_outputs_failed_validation"}, "node_errors": {"4": {"errors": errors}}}
+    refused = refusal(400, document)
+    assert refused is not None
+    assert refused.reason == reason
+
+
+def test_a_frame_without_a_prompt_id():
+    assert Event.from_json({"type": "status", "data": {"status": {}}}) == Event("status", None)
