@@ -204,11 +204,11 @@ def test_a_template_is_not_the_prompt_that_is_set_in_it():
 
 def test_a_format_is_a_frame_only_where_a_text_is_set_in_it():
     prompt = node("PrimitiveStringMultiline", value="a cat")
-    framed = words(n20=node("StringFormat", f_string="{a}, at {b} o'clock", **{"values.a": ["21", 0], "values.b": ["22", 0]}),
-                   n21=prompt, n22=node("PrimitiveInt", value=5))  # fmt: skip
+    values = {"values.a": ["21", 0], "values.b": ["22", 0]}
+    hour = node("PrimitiveInt", value=5)
+    framed = words(n20=node("StringFormat", f_string="{a}, at {b}", **values), n21=prompt, n22=hour)
     assert found(framed)["prompt"] == ["21.value"]
-    alone = words(n20=node("StringFormat", f_string="a cat at {b} o'clock", **{"values.b": ["22", 0]}),
-                  n22=node("PrimitiveInt", value=5))  # fmt: skip
+    alone = words(n20=node("StringFormat", f_string="a cat at {b}", **{"values.b": ["22", 0]}), n22=hour)
     assert found(alone)["prompt"] == ["20.f_string"]
 
 
