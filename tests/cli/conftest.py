@@ -32,6 +32,12 @@ class Command:
             self.printed += line.decode()
         return found
 
+    async def read_rest(self) -> str:
+        """All that it has printed, once it has ended."""
+        assert self.process.stdout is not None
+        self.printed += (await asyncio.wait_for(self.process.stdout.read(), 60)).decode()
+        return self.printed
+
     @property
     def tree(self) -> psutil.Process:
         return psutil.Process(self.process.pid)
@@ -58,11 +64,11 @@ def environment(data_dir: Path) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def started(data_dir: Path, *arguments: str) -> AsyncIterator[Command]:
+async def started(data_dir: Path, *arguments: str, **more: str) -> AsyncIterator[Command]:
     """Ended with all its children when the block ends."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "comfylabel.cli", *arguments),
-        env=environment(data_dir),
+        env=environment(data_dir) | more,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         limit=2**20,
@@ -102,3 +108,10 @@ async def until_gone(processes: list[psutil.Process]) -> None:
         return all(not one.is_running() or one.status() == psutil.STATUS_ZOMBIE for one in processes)
 
     await until(all_gone)
+
+
+@contextlib.asynccontextmanager
+async def serving(data_dir: Path, database_url: str) -> AsyncIterator[str]:
+    """The origin of a `comfylabel serve` on that database."""
+    async with started(data_dir, "serve", "--port", "0", DATABASE_URL=database_url) as command:
+        yield (await command.read_until(r"ComfyUI Data Label at (http://\S+)")).group(1)

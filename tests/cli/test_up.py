@@ -35,6 +35,7 @@ async def test_ctrl_c_ends_everything_and_the_next_start_finds_its_data(tmp_path
         command.process.send_signal(signal.SIGINT)
         assert await command.process.wait() == 0
         await until_gone(processes)
+        assert "Traceback" not in await command.read_rest()
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()
     status, output = await comfylabel(tmp_path, "user", "list")
     assert status == 0

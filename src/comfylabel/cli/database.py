@@ -10,10 +10,10 @@ from comfylabel.cli.process_tree import Program, run_to_the_end
 from comfylabel.cli.settings import as_environment
 from comfylabel.db.embedded import EmbeddedPostgres
 from comfylabel.db.embedded_account import EmbeddedPostgresInUseError
-from comfylabel.db.migrate import is_current, migrate, newest
+from comfylabel.db.migrate import current, is_known, migrate, newest
 from comfylabel.db.partitions import ensure_partitions
-from comfylabel.db.pool import Database
-from comfylabel.errors import ComfyLabelError
+from comfylabel.db.pool import AWAY, Database
+from comfylabel.errors import ComfyLabelError, Unavailable
 from comfylabel.settings import Settings
 
 
@@ -47,6 +47,7 @@ async def open_database(settings: Settings, *, may_share: bool = True) -> AsyncI
 
 async def migrate_database(settings: Settings) -> None:
     async with open_database(settings) as url:
+        await _is_current(url)  # whether it answers, and is no newer than we are
         await asyncio.to_thread(migrate, url)
         database = await Database.connect(url, max_size=1)
         try:
@@ -59,7 +60,7 @@ async def migrate_database(settings: Settings) -> None:
 
 async def make_current(settings: Settings, url: str) -> None:
     """Migrate in a process of its own: Alembic's memory goes when it is done."""
-    if await is_current(url):
+    if await _is_current(url):
         return
     environment = as_environment(settings.model_copy(update={"database_url": url}))
     status, output = await run_to_the_end(Program("migrate", ("migrate",), environment))
@@ -71,5 +72,15 @@ async def require_current(settings: Settings, url: str) -> None:
     """A shared database is migrated when its owner says so, the embedded one whenever it has to be."""
     if settings.database_url is None:
         await make_current(settings, url)
-    elif not await is_current(url):
+    elif not await _is_current(url):
         raise SchemaNotCurrentError("The database is not migrated to this version. Run `comfylabel migrate` first.")
+
+
+async def _is_current(url: str) -> bool:
+    try:
+        revision = await current(url)
+    except (*AWAY, TimeoutError) as error:
+        raise Unavailable(f"The database does not answer: {error}") from error
+    if revision is not None and not is_known(revision):
+        raise SchemaNotCurrentError(f"A newer comfylabel has migrated this database (to {revision}). Update this one.")
+    return revision == newest()

@@ -40,14 +40,12 @@ async def demo(settings: Settings) -> None:
         origin = tree.settings.origin
         preparing = asyncio.create_task(_prepare(tree, workers))
         try:
-            await asyncio.wait((preparing, tree.programs), return_when=asyncio.FIRST_COMPLETED)
-            if preparing.done():
-                preparing.result()
-                link = await admin_link(tree.database_url, origin)
-                console.print(f"\nComfyUI Data Label at {origin}, data in {settings.data_dir}")
-                console.print(f"Sign in, within 10 minutes and once: [link={link}]{link}[/link]")
-                console.print("Ctrl-C stops everything; the next start finds its data.")
-            await tree.programs
+            await tree.until_ended(preparing)
+            link = await admin_link(tree.database_url, origin)
+            console.print(f"\nComfyUI Data Label at {origin}, data in {settings.data_dir}")
+            console.print(f"Sign in, within 10 minutes and once: [link={link}]{link}[/link]")
+            console.print("Ctrl-C stops everything; the next start finds its data.")
+            await tree.until_ended()
         finally:
             preparing.cancel()
             await asyncio.gather(preparing, return_exceptions=True)

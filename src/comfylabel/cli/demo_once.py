@@ -92,7 +92,7 @@ async def _started(out: Path) -> AsyncIterator[tuple[Api, Api, SimulatedWorkers]
         async with running_tree(own, announce=False, quiet=True, others=workers.programs) as tree:
             origin = tree.settings.origin
             async with connect(origin) as admin, connect(origin) as annotator:
-                await until_ready(admin)
+                await tree.until_ended(asyncio.create_task(until_ready(admin)))
                 await sign_in(admin, await admin_link(tree.database_url, origin))
                 user = await admin.post("/api/users", {"name": "synthetic annotator", "role": "annotator"})
                 await sign_in(annotator, user["sign_in_link"]["url"])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,14 +57,16 @@ class SimulatedWorkers:
 
 
 async def until_ready(api: Api) -> None:
-    async with asyncio.timeout(_READY_SECONDS):
-        while True:
-            try:
-                await api.get("/readyz")
-            except ApiError:
-                await asyncio.sleep(0.1)
-            else:
-                return
+    give_up_at = time.monotonic() + _READY_SECONDS
+    while True:
+        try:
+            await api.get("/readyz")
+        except ApiError:
+            if time.monotonic() > give_up_at:
+                raise
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 async def admin_link(database_url: str, origin: str) -> str:
@@ -89,11 +92,11 @@ async def register_workers(api: Api, urls: Mapping[str, str]) -> None:
 
 
 async def _until_healthy(api: Api, worker_id: str) -> None:
-    async with asyncio.timeout(_READY_SECONDS):
-        while True:
-            if (await api.post(f"/api/workers/{worker_id}/test"))["healthy"]:
-                return
-            await asyncio.sleep(0.1)
+    give_up_at = time.monotonic() + _READY_SECONDS
+    while not (found := await api.post(f"/api/workers/{worker_id}/test"))["healthy"]:
+        if time.monotonic() > give_up_at:
+            raise ApiError(f"A simulated worker did not become healthy: {found['reason']}")
+        await asyncio.sleep(0.1)
 
 
 async def ensure_workflow(api: Api) -> str:

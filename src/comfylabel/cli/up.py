@@ -18,16 +18,26 @@ from comfylabel.settings import Settings
 
 async def up(settings: Settings) -> None:
     async with running_tree(settings) as tree:
-        await tree.programs
+        await tree.until_ended()
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What runs. `programs` ends only when one of them cannot run at all."""
+    """What runs."""
 
     settings: Settings
     database_url: str
-    programs: "asyncio.Future[list[None]]"
+    programs: "list[asyncio.Task[None]]"
+
+    async def until_ended(self, *others: "asyncio.Task[None]") -> None:
+        """Until one of `others` is done; or a program, which happens only when it cannot run at all: that is raised.
+
+        Not a gathered future: cancelling that would cancel the programs before their end, and then again in
+        it.
+        """
+        done, _ = await asyncio.wait((*self.programs, *others), return_when=asyncio.FIRST_COMPLETED)
+        for one in done:
+            one.result()
 
 
 @asynccontextmanager
@@ -41,9 +51,8 @@ async def running_tree(
             programs = (*_programs(settings, url, listener.fileno(), announce=announce), *others)
             running = [asyncio.create_task(keep_running(program, quiet=quiet)) for program in programs]
             try:
-                yield Tree(settings, url, asyncio.gather(*running))
+                yield Tree(settings, url, running)
             finally:
-                # All of them, before the database: a gathered future is over with the first one that ends.
                 for one in running:
                     one.cancel()
                 await asyncio.gather(*running, return_exceptions=True)

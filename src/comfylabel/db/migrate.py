@@ -44,18 +44,28 @@ async def current(url: str) -> str | None:
 
 
 def newest() -> str:
-    """The revision that this version of comfylabel works with: the file that no other file follows."""
-    revisions, followed = set(), set()
+    """The revision that this version of comfylabel works with: the one that no other follows."""
+    revisions = _revisions()
+    (head,) = revisions.keys() - revisions.values()
+    return head
+
+
+def is_known(revision: str) -> bool:
+    """No for one that a newer comfylabel made."""
+    return revision in _revisions()
+
+
+def _revisions() -> dict[str, str]:
+    """Each revision with the one before it, read from the files' text: importing them would import Alembic."""
+    revisions = {}
     for file in (_migrations() / "versions").glob("*.py"):
         names = dict(
             line.split(" = ", 1)
             for line in file.read_text().splitlines()
             if line.startswith(("revision = ", "down_revision = "))
         )
-        revisions.add(names["revision"].strip("'\""))
-        followed.add(names["down_revision"].strip("'\""))
-    (head,) = revisions - followed
-    return head
+        revisions[names["revision"].strip("'\"")] = names["down_revision"].strip("'\"")
+    return revisions
 
 
 async def is_current(url: str) -> bool:
