@@ -134,9 +134,7 @@ def _jpeg_scan_end(data: memoryview, at: int) -> int:
 def _jpeg_marker(data: memoryview, at: int) -> tuple[int, int]:
     """Where the marker at `at` ends, and its second byte; any number of FF may fill the space before it."""
     if at >= len(data) or data[at] != _JPEG_FILL:
-        raise DamagedError(
-            "the file ends before its image does" if at >= len(data) else "it holds bytes of no segment"
-        )
+        raise DamagedError("the file ends before its image does" if at >= len(data) else "it holds bytes of no segment")
     while at < len(data) and data[at] == _JPEG_FILL:
         at += 1
     if at >= len(data):
@@ -150,9 +148,7 @@ def _jpeg_segment(marker: int, body: memoryview) -> bytes | None:
         return bytes(body)
     for needed, beginning, fixed in (_JFIF, _ICC, _ADOBE):
         if marker == needed and bytes(body[: len(beginning)]) == beginning and len(body) >= (fixed or 0):
-            return bytes(body[:fixed]) + (
-                b"\0\0" if marker == _JFIF[0] else b""
-            )  # 0 x 0: no embedded thumbnail
+            return bytes(body[:fixed]) + (b"\0\0" if marker == _JFIF[0] else b"")  # 0 x 0: no embedded thumbnail
     return None
 
 
@@ -191,8 +187,6 @@ def _webp_frame(data: memoryview, chunk: _Chunk) -> bytes:
     if frame > chunk.end:
         raise DamagedError("it holds a picture without a place")
     kept = [data[chunk.body : frame]]
-    kept += [
-        data[c.start : c.next] for c in _webp_chunks(data, frame, chunk.end) if c.name in _WEBP_FRAME_KEPT
-    ]
+    kept += [data[c.start : c.next] for c in _webp_chunks(data, frame, chunk.end) if c.name in _WEBP_FRAME_KEPT]
     body = b"".join(kept)
     return b"ANMF" + len(body).to_bytes(4, "little") + body + b"\0" * (len(body) % 2)

@@ -63,9 +63,7 @@ async def image(
     status = 206 if partial else 200
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers)
-    return StreamingResponse(
-        await _opened(store.stream(key, start, end)), status_code=status, headers=headers
-    )
+    return StreamingResponse(await _opened(store.stream(key, start, end)), status_code=status, headers=headers)
 
 
 def _etag(key: str, size: int) -> str:

@@ -14,9 +14,7 @@ from obstore.store import LocalStore, from_url
 
 from comfylabel.errors import InvalidInput, NotFound, Unavailable
 
-CACHE_CONTROL = (
-    "public, max-age=31536000, immutable"  # what a bucket answers by itself: a key never changes its bytes
-)
+CACHE_CONTROL = "public, max-age=31536000, immutable"  # what a bucket answers by itself: a key never changes its bytes
 _CLOUD_SCHEMES = ("s3", "gs", "az", "abfs", "abfss")
 _CHUNK_BYTES = 1 << 20  # obstore's own size of a read from disk
 
@@ -79,9 +77,7 @@ class ObjectStore:
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
         """Bytes start to end (exclusive) in chunks of about 1 MB."""
         with _in_words():
-            options: Any = (
-                {} if (start, end) == (0, None) else {"range": (start, end) if end else {"offset": start}}
-            )
+            options: Any = {} if (start, end) == (0, None) else {"range": (start, end) if end else {"offset": start}}
             result = await obstore.get_async(self._store, key, options=options)
             async for chunk in result.stream(min_chunk_size=_CHUNK_BYTES):
                 yield bytes(chunk)
