@@ -80,18 +80,14 @@ async def repair_partitions(connection: Connection) -> int:
         foreign_keys = await connection.fetch(_FOREIGN_KEYS)
         for key in foreign_keys:
             await connection.execute(f"alter table {key['child']} drop constraint {key['name']}")
-        await connection.execute(
-            "create temporary table moving_generations (like generations) on commit drop"
-        )
+        await connection.execute("create temporary table moving_generations (like generations) on commit drop")
         while (first := await connection.fetchval(_FIRST_STRAY)) is not None:
             month = _month_of(uuid7_time(first))
             await connection.execute(_TAKE_OUT, uuid7_floor(month), uuid7_floor(_next(month)))
             await _create(connection, month)
         await connection.execute("insert into generations select * from moving_generations")
         for key in foreign_keys:
-            await connection.execute(
-                f"alter table {key['child']} add constraint {key['name']} {key['definition']}"
-            )
+            await connection.execute(f"alter table {key['child']} add constraint {key['name']} {key['definition']}")
     return strays
 
 
