@@ -9,6 +9,7 @@ function batch(number: number, images = 4): Batch {
     batch_id: `b${number}`,
     prompt: `prompt ${number}`,
     seeds: [],
+    batch_indexes: [],
     sizes: [[1024, 1024]],
     thumbnails: each('t'),
     previews: each('p'),

@@ -88,7 +88,9 @@ function Prompt({ session }: { session: LabelSession }) {
             <h2>Seeds</h2>
             <ol>
               {batch.seeds.map((seed, index) => (
-                <li key={index}>{seed}</li>
+                <li key={index}>
+                  {seed} #{batch.batch_indexes[index]}
+                </li>
               ))}
             </ol>
           </>

@@ -107,7 +107,8 @@ function Tile({ session, batch, index, mark }: TileProps) {
 function Hint({ session }: { session: LabelSession }) {
   const rejecting = session.rejecting.value;
   const first = session.answers.value.size === 0 && session.rejected.value === null;
-  const words = rejecting ? 'Tap the picture to reject' : first ? 'Tap the better picture' : '';
+  const tap = matchMedia('(hover: none)').matches ? 'Tap' : 'Click or press the number of';
+  const words = rejecting ? `${tap} the picture to reject` : first ? `${tap} the better picture` : '';
   return (
     <p class="hint" role="status">
       {words && <span>{words}</span>}

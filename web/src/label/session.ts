@@ -7,7 +7,9 @@ import type { Answer } from './sender.ts';
 export interface Batch extends Pictures {
   readonly batch_id: string;
   readonly prompt: string;
+  /** Both empty where the task is blind. */
   readonly seeds: readonly number[];
+  readonly batch_indexes: readonly number[];
   readonly sizes: readonly (readonly number[])[];
   readonly my_annotation: unknown;
 }

@@ -57,23 +57,23 @@ export function TaskCard({ task, workflow, refresh }: Props) {
           <span class="unseen"> about {title}</span>
         </button>
         <span class="spring" />
-        {canExport(task) && (
-          <>
-            <a class="button" href={exportAddress(task.id)} download>
-              <Icon name="download" /> Export
-              <span class="unseen"> the answers of {title}</span>
-            </a>
-            <a class="button" href={`/label/${task.id}`}>
-              Label<span class="unseen"> {title}</span>
-            </a>
-          </>
-        )}
         {actionsOf(task).map((action) => (
           <button key={action.verb} class={action.primary ? 'button primary' : 'button'} disabled={busy.value} onClick={() => void act(action)}>
             {action.label}
             <span class="unseen"> {title}</span>
           </button>
         ))}
+        {canExport(task) && (
+          <>
+            <a class="button" href={exportAddress(task.id)} download>
+              <Icon name="download" /> Export
+              <span class="unseen"> the answers of {title}</span>
+            </a>
+            <a class="button primary" href={`/label/${task.id}`}>
+              Label<span class="unseen"> {title}</span>
+            </a>
+          </>
+        )}
       </div>
       {open.value && <TaskDetails task={task} />}
     </li>
@@ -83,6 +83,13 @@ export function TaskCard({ task, workflow, refresh }: Props) {
 /** Three parts of one bar; the numbers stand beside it, so nothing hangs on the colours. */
 function Progress({ task, title }: { task: Task; title: string }) {
   const { total, done, running, failed } = task.progress;
+  if (task.state === 'DRAFT' || task.state === 'FROZEN') {
+    return (
+      <p class="numbers">
+        <b>{count(total)}</b> {total === 1 ? 'image' : 'images'} planned
+      </p>
+    );
+  }
   const part = (value: number) => ({ width: `${total ? (100 * value) / total : 0}%` });
   return (
     <div class="progress">

@@ -69,7 +69,7 @@ function PilotReport({ pilot }: { pilot: Pilot }) {
       {forecast && (
         <p class="soft">
           {forecast.seconds_per_image.toFixed(1)} s an image; the whole takes about {duration(forecast.eta_seconds.low)} to{' '}
-          {duration(forecast.eta_seconds.high)}, {forecast.gpu_hours.toFixed(1)} GPU hours.
+          {duration(forecast.eta_seconds.high)}, and {duration(forecast.gpu_hours * 3600)} of GPU time.
         </p>
       )}
       {pilot.ladder.length > 1 && (

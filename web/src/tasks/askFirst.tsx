@@ -59,11 +59,9 @@ function FreezeTerms(props: { title: string; images: string; pilot: Pilot | null
   );
 }
 
-/** "The pilot lowered the size to 768 × 768 and sends 2 images at a time." */
+/** "The size had to be lowered to 768 × 768. 2 images are made at a time." */
 export function settings(pilot: Pilot): string {
   const { width, height, batch_size: batch } = pilot.overrides;
-  const size = width && height ? `lowered the size to ${width} × ${height}` : null;
-  const chunk = batch ? `sends ${some(batch, 'image')} at a time` : null;
-  const words = [size, chunk].filter(Boolean).join(' and ');
-  return words ? `The pilot ${words}.` : 'The pilot changed nothing: the images fit as they are.';
+  const size = width && height ? `The size had to be lowered to ${width} × ${height}.` : 'The images fit as they are.';
+  return batch ? `${size} ${some(batch, 'image is', 'images are')} made at a time.` : size;
 }
