@@ -317,3 +317,32 @@ async def test_the_same_id_and_number_is_trouble_and_queued_all_the_same(server:
     assert pending == [identity, identity]
     await server.post("/interrupt", {"prompt_id": first})
     await server.idle()
+
+
+def chain(length: int) -> dict[str, Any]:
+    """So many nodes in a row before the output node."""
+    graph = {"0": model_free(nonce())["1"]}
+    for place in range(1, length):
+        graph[str(place)] = node("ImageInvert", image=[str(place - 1), 0])
+    return graph | {"out": node("PreviewImage", images=[str(length - 1), 0])}
+
+
+async def test_nine_hundred_nodes_in_a_row(server: Served):
+    assert (await server.prompt(chain(900))).status == 200
+    await server.idle()
+
+
+async def test_too_many_nodes_in_a_row_end_the_recursion(server: Served):
+    answer = await server.prompt(chain(1200))
+    assert answer.status == 400
+    (report,) = answer.json["node_errors"].values()
+    assert report["errors"][0]["type"] == "exception_during_inner_validation"
+    assert report["errors"][0]["extra_info"]["exception_type"] == "RecursionError"
+
+
+async def test_a_wrong_link_is_not_followed(server: Served):
+    """What lies behind a link of the wrong type is not looked at."""
+    graph = model_free() | {"2": node("EmptyLatentImage", width=0, height=64, batch_size=1)}
+    graph["9"]["inputs"]["images"] = ["2", 0]
+    answer = await server.prompt(graph)
+    assert list(answer.json["node_errors"]) == ["9"]

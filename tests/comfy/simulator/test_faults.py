@@ -288,3 +288,13 @@ async def test_stopping_in_the_middle_of_a_job(session):
     async with running_simulator() as simulator:
         served = Served(simulator.url, session, lambda _: None)
         await served.running(await served.submit(slow(600)))
+
+
+async def test_a_socket_that_says_nothing(served, simulator):
+    simulator.faults.silent_websocket = True
+    async with served.socket("me") as socket:
+        assert (await socket.next())[0] == "status"
+        await served.run(model_free(), client_id="me")
+        simulator.faults.silent_websocket = False
+        await served.run(model_free(1), client_id="me")
+        assert (await socket.next())[0] == "status"

@@ -41,14 +41,14 @@ class Executor:
     _cache: dict[str, tuple[Any, ...] | Shown] = field(default_factory=dict)
     _asked_to_free: dict[str, Any] | None = None
 
-    async def run_forever(self, logged: Mapping[int, LoggedSubmission]) -> None:
+    async def run_forever(self, logged: dict[int, LoggedSubmission]) -> None:
         """`logged` finds the log entry of a queued item by the identity of its graph."""
         while True:
             while not self.queue.pending:
                 self.wake.clear()
                 await self.wake.wait()
             ticket, item = self.queue.take()
-            await self._run(ticket, item, logged[id(item[2])])
+            await self._run(ticket, item, logged.pop(id(item[2])))
             self._free()
 
     def free(self, wishes: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ class Faults:
     proxy: str | None = None  # "401", "403", "502", "html", "redirect", "wrong_type", "huge_json", "silent"
     proxy_paths: tuple[str, ...] = ()  # those that begin so; all when empty
     slow_object_info_seconds: float = 0.0
-    silent_websocket: bool = False
+    silent_websocket: bool = False  # open, but nothing is ever told
 
     def take(self, name: str) -> bool:
         """Whether this fault strikes now; counts it down."""

@@ -5,6 +5,7 @@ It never pretends outside the protocol: its device, its pictures and its pages s
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -26,6 +27,7 @@ from comfylabel.comfy.simulator.submission_log import LoggedSubmission
 Handler = Callable[["Simulator", web.Request], Awaitable[web.StreamResponse]]
 
 DEFAULT_VERSION = "0.28.1"
+KEPT_REQUESTS = 100_000  # (method, path), for tests; a worker that is polled for days forgets the oldest
 # One image of 1024 x 1024 for each 2 GB: about what an SDXL worker can batch.
 PIXELS_PER_GB = 1024 * 1024 // 2
 DEFAULT_FILES = {
@@ -60,10 +62,10 @@ class Simulator:
         self.faults.missing_nodes |= set(missing_nodes)
         self.api_key = api_key
         self.log: list[LoggedSubmission] = []
-        self.requests: list[tuple[str, str]] = []
+        self.requests: deque[tuple[str, str]] = deque(maxlen=KEPT_REQUESTS)
         self.queue = SubmissionQueue()
         self.folders = Folders()
-        self.sockets = Sockets(self.release)
+        self.sockets = Sockets(self.release, self.faults)
         self.executor = Executor(
             self.queue,
             self.folders,

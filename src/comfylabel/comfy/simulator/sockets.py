@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+from comfylabel.comfy.simulator.faults import Faults
 from comfylabel.comfy.simulator.releases import Release
 
 PREVIEW_IMAGE, PNG = 1, 2
@@ -26,8 +27,9 @@ def features(release: Release) -> dict[str, Any]:
 
 
 class Sockets:
-    def __init__(self, release: Release) -> None:
+    def __init__(self, release: Release, faults: Faults) -> None:
         self._release = release
+        self._faults = faults
         self._by_client: dict[str, web.WebSocketResponse] = {}
         self._outbox: asyncio.Queue[tuple[str | None, str | bytes]] = asyncio.Queue()
         self._open: set[web.WebSocketResponse] = set()
@@ -48,6 +50,8 @@ class Sockets:
         """Writes what was sent, in order, until cancelled: a slow socket never holds up a job."""
         while True:
             client_id, frame = await self._outbox.get()
+            if self._faults.silent_websocket:
+                continue
             if client_id is None:
                 receivers = list(self._by_client.values())
             else:

@@ -12,6 +12,7 @@ from comfylabel.comfy.simulator.releases import Release
 Graph = dict[str, Any]
 Reason = dict[str, Any]
 
+DEEPEST = 976  # nodes in a row: one more ends ComfyUI's recursion
 LONG_LIST = 20  # an option list longer than this is not repeated in the error
 
 
@@ -61,11 +62,6 @@ class Validator:
                 valid = False
                 if self.release.has("leaves_0_3"):
                     run.reasons |= cycle.reasons(graph)
-            except BrokenRequest:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a wrong value causes becomes a reason, as in ComfyUI
-                valid = False
-                run.reasons[output] = [_exception_reason(error)]
             if valid:
                 good.append(output)
                 continue
@@ -118,19 +114,57 @@ class _Run:
     graph: Graph
     reasons: dict[str, list[Reason]] = field(default_factory=dict)
     verdicts: dict[str, bool] = field(default_factory=dict)
-    path: list[str] = field(default_factory=list)
+    raised: dict[str, Exception] = field(default_factory=dict)
 
-    def validate(self, node_id: str) -> bool:
-        if node_id in self.verdicts:
-            return self.verdicts[node_id]
-        if node_id in self.path:
-            raise _Cycle(self.path[self.path.index(node_id) :])
-        self.path.append(node_id)
-        try:
-            self.verdicts[node_id] = self._validate_inputs(node_id)
-        finally:
-            self.path.pop()
-        return self.verdicts[node_id]
+    def validate(self, output: str) -> bool:
+        for node_id in self._sources_first(output):
+            try:
+                self.verdicts[node_id] = self._validate_inputs(node_id)
+            except BrokenRequest:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a wrong value causes becomes a reason, as in ComfyUI
+                self.raised[node_id] = error
+        if output in self.raised:
+            self.reasons[output] = [_exception_reason(self.raised[output])]
+        return self.verdicts.get(output, False)
+
+    def _sources_first(self, output: str) -> list[str]:
+        """What the output needs and was not looked at yet. Walks without recursion, because graphs may be as deep as
+        ComfyUI's own recursion goes; deeper ones fail as they do there.
+        """
+        ordered: list[str] = []
+        path, waiting = [output], [iter(self._links_of(output))]
+        seen = set(self.verdicts) | set(self.raised)
+        while path:
+            source = next((source for source in waiting[-1] if source not in seen), None)
+            if source is None:
+                seen.add(path[-1])
+                ordered.append(path.pop())
+                waiting.pop()
+            elif source in path:
+                raise _Cycle(path[path.index(source) :])
+            elif len(path) >= DEEPEST:
+                seen.add(source)
+                self.raised[source] = RecursionError("maximum recursion depth exceeded")
+            else:
+                path.append(source)
+                waiting.append(iter(self._links_of(source)))
+        return [node_id for node_id in ordered if node_id not in self.verdicts and node_id not in self.raised]
+
+    def _links_of(self, node_id: str) -> list[str]:
+        """The nodes that its links lead to; a link of the wrong type is not followed."""
+        node = self.graph[node_id]
+        if not isinstance(node.get("inputs"), dict):
+            return []
+        specs = self.validator.classes[node["class_type"]].inputs(self.validator.files, self.validator.release)
+        found = []
+        for name, spec in (specs["required"] | specs["optional"]).items():
+            match node["inputs"].get(name):
+                case [str() as source, int() as slot] if source in self.graph:
+                    outputs = self.validator.classes[self.graph[source]["class_type"]].outputs
+                    if -len(outputs) <= slot < len(outputs) and _fits(outputs[slot], spec[0]):
+                        found.append(source)
+        return found
 
     def reached(self, output: str) -> Iterable[str]:
         """The nodes with reasons that lie upstream of an output, itself last."""
@@ -138,12 +172,10 @@ class _Run:
         waiting = [output]
         while waiting:
             node_id = waiting.pop()
-            if node_id in seen or node_id not in self.graph:
+            if node_id in seen:
                 continue
             seen[node_id] = None
-            inputs = self.graph[node_id].get("inputs")
-            values = inputs.values() if isinstance(inputs, dict) else ()
-            waiting += [value[0] for value in values if isinstance(value, list) and value and isinstance(value[0], str)]
+            waiting += self._links_of(node_id)
         return reversed(seen)
 
     def _validate_inputs(self, node_id: str) -> bool:
@@ -191,14 +223,10 @@ class _Run:
                 )
             )
             return True
-        try:
-            return self.validate(link[0])
-        except (_Cycle, BrokenRequest):
-            raise
-        except Exception as error:  # noqa: BLE001 - as in ComfyUI
-            self.reasons[link[0]] = [_exception_reason(error, name, spec, link)]
-            self.verdicts[link[0]] = False
+        if link[0] in self.raised:
+            self.reasons[link[0]] = [_exception_reason(self.raised[link[0]], name, spec, link)]
             return False
+        return self.verdicts[link[0]]
 
     def _value_reasons(self, inputs: dict[str, Any], name: str, spec: list[Any], *, checked: bool) -> list[Reason]:
         value = inputs[name]
