@@ -186,9 +186,7 @@ from (
 ) made where made.id = g.id
 """
 
-_FAIL_GENERATIONS = (
-    "update generations set state = 'failed' where batch_id = any($1) and position = any($2::int[])"
-)
+_FAIL_GENERATIONS = "update generations set state = 'failed' where batch_id = any($1) and position = any($2::int[])"
 
 _FINISH_BATCHES = """
 update batches b set done = made.done, failed = made.failed, candidates = made.done, ready_at = $2
@@ -213,13 +211,9 @@ async def annotate(
     """What `user_id` said about the batch; `chosen` and `rejected` are candidate indexes."""
     annotation_id = uuid7()
     moment = created_at or datetime.now(UTC)
-    await connection.execute(
-        _ANNOTATE, annotation_id, batch_id, user_id, kind, chosen, rejected, surplus, moment
-    )
+    await connection.execute(_ANNOTATE, annotation_id, batch_id, user_id, kind, chosen, rejected, surplus, moment)
     if kind == "spam":
-        await connection.execute(
-            "update batches set spam_at = coalesce(spam_at, $2) where id = $1", batch_id, moment
-        )
+        await connection.execute("update batches set spam_at = coalesce(spam_at, $2) where id = $1", batch_id, moment)
     return annotation_id
 
 
@@ -303,13 +297,9 @@ join seeds s on s.prompt_id = b.prompt_id and s.position = planned.position / t.
 """
 
 
-async def _insert(
-    connection: Connection, table: str, columns: dict[str, Any], row_id: UUID | None = None
-) -> UUID:
+async def _insert(connection: Connection, table: str, columns: dict[str, Any], row_id: UUID | None = None) -> UUID:
     columns = {"id": row_id or uuid7()} | columns
     places = ", ".join(f"${number}" for number in range(1, len(columns) + 1))
-    await connection.execute(
-        f"insert into {table} ({', '.join(columns)}) values ({places})", *columns.values()
-    )
+    await connection.execute(f"insert into {table} ({', '.join(columns)}) values ({places})", *columns.values())
     new_id: UUID = columns["id"]
     return new_id
