@@ -50,7 +50,7 @@ async def measure() -> list[Figure]:
 async def _measure(database: Database, url: str, folder: Path) -> list[Figure]:
     async with database.transaction() as connection:
         workflow, operator = await _prepare(connection)
-    create = _Create(TaskService(database, _no_worker), workflow, operator)
+    create = _Create(TaskService(database, _no_worker, _no_workflow), workflow, operator)
     await create.task(SMALL)  # warm: imports, connections, the catalogue
     small = await _peak_memory(create, SMALL)
     large = await _peak_memory(create, PROMPTS)
@@ -123,6 +123,10 @@ async def _prepare(connection: Connection) -> tuple[UUID, Principal]:
 
 async def _no_worker(worker: Worker) -> dict[str, object]:
     raise AssertionError(f"creating a task asks no worker, and not {worker.name}")
+
+
+async def _no_workflow(workflow_id: UUID) -> None:
+    raise AssertionError(f"creating a task verifies nothing, and not {workflow_id}")
 
 
 def _time_figure(created: float, copied: float) -> Figure:

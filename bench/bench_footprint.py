@@ -92,7 +92,7 @@ def _bare(folder: Path) -> float:
     data, prefix = folder / "bare", _prefix()
     if not data.exists():
         data.mkdir(mode=0o700)
-        make = [*prefix, binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "--no-sync"]
+        make = [*prefix, str(binaries / "initdb"), "-D", str(data), "-U", "postgres", "-A", "trust", "--no-sync"]
         subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
     begun = time.perf_counter()
     process = subprocess.Popen(

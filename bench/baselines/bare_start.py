@@ -10,7 +10,7 @@ import sys
 import asyncpg
 import fastapi
 
-assert fastapi.FastAPI
+assert fastapi.__version__
 
 
 async def main(binaries: str, data: str, sockets: str, prefix: list[str]) -> None:

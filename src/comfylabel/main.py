@@ -151,10 +151,6 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.workers = WorkerService(
         database, secret=secret, own_port=settings.port, max_image_bytes=settings.max_image_bytes
     )
-    state.tasks = TaskService(database, partial(object_info, state))
-    state.prompts = PromptService(database)
-    state.pilots = PilotService(database, state.tasks, wait_seconds=settings.pilot_wait_seconds)
-    state.exports = ExportService(database, state.store, secret)
     state.workflows = WorkflowService(
         database,
         ceilings=Ceilings(
@@ -165,6 +161,10 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
         ),
         object_info_source=partial(object_infos, state),
     )
+    state.tasks = TaskService(database, partial(object_info, state), state.workflows.verify)
+    state.prompts = PromptService(database)
+    state.pilots = PilotService(database, state.tasks, wait_seconds=settings.pilot_wait_seconds)
+    state.exports = ExportService(database, state.store, secret)
     state.variable_pools = VariablePoolService(database)
     state.ab_tests = AbTestService(database)
     state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url)

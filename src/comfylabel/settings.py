@@ -38,19 +38,26 @@ class Settings(BaseSettings):
         default=None, description="Signs image URLs, encrypts worker keys; made and kept in data_dir when unset."
     )
     max_workflow_batch_size: int = Field(
-        default=16, ge=1, le=4096, validation_alias=AliasChoices("COMFYLABEL_MAX_WORKFLOW_BATCH_SIZE", "MAX_WORKFLOW_BATCH_SIZE"),
+        default=16,
+        ge=1,
+        le=4096,
+        validation_alias=AliasChoices("COMFYLABEL_MAX_WORKFLOW_BATCH_SIZE", "MAX_WORKFLOW_BATCH_SIZE"),
         description="Ceiling of a workflow's max_batch_size.",
     )
     allow_controlnet: bool = Field(
-        default=True, validation_alias=AliasChoices("COMFYLABEL_ALLOW_CONTROLNET", "ALLOW_CONTROLNET"),
+        default=True,
+        validation_alias=AliasChoices("COMFYLABEL_ALLOW_CONTROLNET", "ALLOW_CONTROLNET"),
         description="Whether any workflow may use ControlNet nodes.",
     )
     allow_dynamic_resolution: bool = Field(
-        default=True, validation_alias=AliasChoices("COMFYLABEL_ALLOW_DYNAMIC_RESOLUTION", "ALLOW_DYNAMIC_RESOLUTION"),
+        default=True,
+        validation_alias=AliasChoices("COMFYLABEL_ALLOW_DYNAMIC_RESOLUTION", "ALLOW_DYNAMIC_RESOLUTION"),
         description="Whether a pilot may lower a workflow's resolution after an out-of-memory error.",
     )
     max_pixels: int = Field(
-        default=2048 * 2048, ge=64 * 64, validation_alias=AliasChoices("COMFYLABEL_MAX_PIXELS", "MAX_PIXELS"),
+        default=2048 * 2048,
+        ge=64 * 64,
+        validation_alias=AliasChoices("COMFYLABEL_MAX_PIXELS", "MAX_PIXELS"),
         description="Ceiling of width x height of one image.",
     )
     health_interval_seconds: float = Field(default=30, gt=0, description="Between two checks of every enabled worker.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -23,6 +24,10 @@ async def object_info(worker: Worker) -> Mapping[str, Any]:
     return OBJECT_INFO
 
 
+async def verified(workflow_id: UUID) -> None:
+    """Of a workflow that workers have judged already."""
+
+
 @pytest.fixture
 async def operator(database: Database) -> Principal:
     async with database.connection() as connection:
@@ -31,7 +36,7 @@ async def operator(database: Database) -> Principal:
 
 @pytest.fixture
 def tasks(database: Database) -> TaskService:
-    return TaskService(database, object_info)
+    return TaskService(database, object_info, verified)
 
 
 @pytest.fixture

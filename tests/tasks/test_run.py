@@ -19,7 +19,7 @@ from comfylabel.tasks.service import TaskService
 from comfylabel.workers.schemas import Worker
 from tests.support.rows import TaskRows, add_task, add_worker, finish_batches
 from tests.support.unchanged import nothing_changes
-from tests.tasks.conftest import OBJECT_INFO
+from tests.tasks.conftest import OBJECT_INFO, verified
 
 
 async def frozen_task(database: Database, tasks: TaskService, operator: Principal, **plan: Any) -> TaskRows:
@@ -170,7 +170,7 @@ async def test_every_worker_is_named_with_its_obstacle(
         await add_worker(connection, "gpu-2", status="UNHEALTHY", reason="It answers HTML.")
         await add_worker(connection, "gpu-3", last_checked_at=long_ago)
         await add_worker(connection, "gpu-4")
-    picky = TaskService(database, other_nodes)
+    picky = TaskService(database, other_nodes, verified)
     async with nothing_changes(database):
         with pytest.raises(NoHealthyWorker) as refused:
             await picky.run(task.id, operator)
@@ -187,7 +187,7 @@ async def test_a_worker_that_does_not_say_what_it_can_run_is_not_counted_on(
     task = await frozen_task(database, tasks, operator)
     async with nothing_changes(database):
         with pytest.raises(NoHealthyWorker, match="does not say what it can run: No answer within 5 s"):
-            await TaskService(database, no_object_info).run(task.id, operator)
+            await TaskService(database, no_object_info, verified).run(task.id, operator)
 
 
 # --- the end

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from comfylabel.comfy.errors import WorkerError
 from comfylabel.comfy.graph import Graph
@@ -14,6 +15,9 @@ from comfylabel.workflows.eligibility import missing_on
 
 # What a worker says of its nodes and models; raises WorkerError when it says nothing.
 ObjectInfoSource = Callable[[Worker], Awaitable[Mapping[str, Any]]]
+
+# Asks the workers about a workflow that none could be asked about when it came; raises a 409 when they refuse it.
+Verify = Callable[[UUID], Awaitable[object]]
 
 
 async def able_workers(workers: Iterable[Worker], graph: Graph, object_info: ObjectInfoSource) -> list[Worker]:

@@ -28,7 +28,7 @@ from comfylabel.tasks import freeze_repository, plan, prompts_repository, reposi
 from comfylabel.tasks.answers import TaskProgress, TaskView
 from comfylabel.tasks.freezing import frozen_snapshot, generation_metadata
 from comfylabel.tasks.lifecycle import TaskState, Verb, next_state, refuse_nothing_missing
-from comfylabel.tasks.readiness import ObjectInfoSource, able_workers
+from comfylabel.tasks.readiness import ObjectInfoSource, Verify, able_workers
 from comfylabel.tasks.schemas import NewTask, Pilot, Task, TaskChanges
 from comfylabel.variable_pools import repository as pools_repository
 from comfylabel.variable_pools.schemas import VariablePool
@@ -47,11 +47,12 @@ Row = TypeVar("Row")
 
 
 class TaskService:
-    """`object_info` asks a worker for its nodes and models; no transaction is open meanwhile."""
+    """`object_info` and `verify` ask workers (readiness.py); no transaction is open meanwhile."""
 
-    def __init__(self, database: Database, object_info: ObjectInfoSource) -> None:
+    def __init__(self, database: Database, object_info: ObjectInfoSource, verify: Verify) -> None:
         self._database = database
         self._object_info = object_info
+        self._verify = verify
 
     # --- create, read, change
 
@@ -194,7 +195,7 @@ class TaskService:
             task = found(await repository.get(connection, task_id), task_id)
             await _check_can_run(connection, task)
         assert task.frozen_snapshot is not None
-        workers = await self.able_workers(task.frozen_snapshot["graph"])
+        workers = await self.able_workers(task.workflow_id, task.frozen_snapshot["graph"])
         async with self._database.transaction() as connection:
             task = found(await repository.lock(connection, task_id), task_id)
             state = await _check_can_run(connection, task)
@@ -206,11 +207,13 @@ class TaskService:
             state = await repository.finish_task_if_complete(connection, task_id) or state
         return state, workers
 
-    async def able_workers(self, graph: Graph) -> list[Worker]:
+    async def able_workers(self, workflow_id: UUID, graph: Graph) -> list[Worker]:
         """Asked before anything starts; NoHealthyWorker says of each worker why not."""
         async with self._database.connection() as connection:
             workers = await workers_repository.list_all(connection)
-        return await able_workers(workers, graph, self._object_info)
+        able = await able_workers(workers, graph, self._object_info)
+        await self._verify(workflow_id)
+        return able
 
     async def cancel(self, task_id: UUID, by: Principal) -> TaskState:
         """Nothing more is made; the orchestrator takes back what workers have. Images done stay."""
