@@ -444,7 +444,7 @@ export interface paths {
         };
         /**
          * Get Task
-         * @description With `limit` prompts and their seeds from where `cursor` points.
+         * @description With `limit` prompts and their seeds from where `cursor` points (fewer where that is over 100 000 seeds).
          */
         get: operations["get_task"];
         put?: never;
@@ -4396,6 +4396,15 @@ export interface operations {
         responses: {
             /** @description Successful Response */
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_PilotAnswer_"];
+                };
+            };
+            /** @description At work still; `Location` shows it */
+            202: {
                 headers: {
                     [name: string]: unknown;
                 };
