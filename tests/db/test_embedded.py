@@ -345,17 +345,21 @@ async def test_kill_9_of_the_owner_also_ends_the_server_of_nobody(open_dir: Path
         await until(lambda: has_ended(postmaster))
 
 
+NOBODY = pwd.getpwnam("nobody").pw_uid
+NAMELESS = 71234  # as in a container that was started with a uid of its own
+
+
 @as_root
-async def test_a_normal_user(open_dir: Path) -> None:
-    nobody = pwd.getpwnam("nobody")
-    python = next((path for path in pythons() if can_run(path, nobody)), None)
+@pytest.mark.parametrize("uid", [NOBODY, NAMELESS])
+async def test_a_normal_user_and_one_without_a_name(open_dir: Path, uid: int) -> None:
+    python = next((path for path in pythons() if can_run(path, uid)), None)
     if python is None:
         pytest.skip("no Python of this version within reach of another user")
     (open_dir / "home").mkdir()
-    os.chown(open_dir / "home", nobody.pw_uid, nobody.pw_gid)
-    as_nobody = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": "/"}
-    async with another_owner(open_dir / "home" / "pg", python, **as_nobody) as (owner, _, postmaster):
-        assert psutil.Process(postmaster).username() == "nobody"
+    os.chown(open_dir / "home", uid, uid)
+    as_user = {"user": uid, "group": uid, "extra_groups": [], "cwd": "/"}
+    async with another_owner(open_dir / "home" / "pg", python, **as_user) as (owner, _, postmaster):
+        assert psutil.Process(postmaster).uids().effective == uid
         owner.kill()
         await until(lambda: has_ended(postmaster))
 
@@ -364,13 +368,11 @@ def pythons() -> list[str]:
     return [sys.executable, f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"]
 
 
-def can_run(python: str, user: pwd.struct_passwd) -> bool:
+def can_run(python: str, uid: int) -> bool:
     try:
         command = [python, "-c", "import psutil, asyncpg, structlog"]
         environment = {"PYTHONPATH": sysconfig.get_path("purelib")}
-        subprocess.run(
-            command, check=True, user=user.pw_uid, group=user.pw_gid, extra_groups=[], env=environment, cwd="/"
-        )
+        subprocess.run(command, check=True, user=uid, group=uid, extra_groups=[], env=environment, cwd="/")
     except (OSError, subprocess.CalledProcessError):
         return False
     return True

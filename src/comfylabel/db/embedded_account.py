@@ -1,8 +1,8 @@
-"""As whom the embedded PostgreSQL runs. It refuses uid 0, so root lends it another one.
+"""As whom the embedded PostgreSQL runs. It refuses uid 0 and a uid without a name, so it may need to be lent one.
 
-user    we are no root: it runs as we do
-userns  uid 1000 inside `unshare --user`; every file stays root's and nobody's rights change
-nobody  user namespaces are forbidden (some containers): binaries and data must lie within its reach
+user    we are no root and have a name: it runs as we do userns  the name of nobody inside `unshare --user`;
+every file stays ours and nobody's rights change nobody  we are root and user namespaces are forbidden (some
+containers): binaries and data must lie within its reach
 """
 
 import asyncio
@@ -17,7 +17,6 @@ from pathlib import Path
 from comfylabel.db.die_with_parent import bound_to_us
 from comfylabel.errors import ComfyLabelError
 
-_USER_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 _REACHABLE_ROOT = Path("/var/lib/comfylabel")
 
 
@@ -62,19 +61,34 @@ class Account:
 
 
 async def choose_account() -> Account:
-    if os.geteuid() != 0:
-        return Account(prefix=(), uid=os.geteuid(), gid=os.getegid(), changes_user=False)
-    if await _user_namespaces_work():
-        return Account(prefix=_USER_NAMESPACE, uid=0, gid=0, changes_user=False)
+    uid, gid = os.geteuid(), os.getegid()
+    if uid != 0 and _has_a_name(uid):
+        return Account(prefix=(), uid=uid, gid=gid, changes_user=False)
     nobody = pwd.getpwnam("nobody")
+    namespace = ("unshare", "--user", f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}")
+    if await _succeeds(*namespace, "true"):
+        return Account(prefix=namespace, uid=uid, gid=gid, changes_user=False)
+    if uid != 0:
+        raise EmbeddedPostgresError(
+            f"PostgreSQL does not run as uid {uid}, which has no entry in /etc/passwd, and `unshare --user` does not "
+            "work here. Add such an entry, or set DATABASE_URL."
+        )
     return Account(prefix=(), uid=nobody.pw_uid, gid=nobody.pw_gid, changes_user=True)
 
 
-async def _user_namespaces_work() -> bool:
-    if shutil.which(_USER_NAMESPACE[0]) is None:
+def _has_a_name(uid: int) -> bool:
+    try:
+        pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return True
+
+
+async def _succeeds(*command: str) -> bool:
+    if shutil.which(command[0]) is None:
         return False
     quiet = subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(*_USER_NAMESPACE, "true", stdout=quiet, stderr=quiet)
+    process = await asyncio.create_subprocess_exec(*command, stdout=quiet, stderr=quiet)
     return await process.wait() == 0
 
 
