@@ -28,6 +28,13 @@ def test_types_agree(web: Path, project: str):
     assert done.returncode == 0, done.stdout
 
 
+def test_the_style_is_one(web: Path):
+    """`cd web && npm run format` mends it."""
+    done = node(web, "node_modules/prettier/bin/prettier.cjs", "--check", ".")
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_units(web: Path):
     done = node(web, "--test", "tests/*.test.ts")
 

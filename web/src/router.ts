@@ -10,9 +10,10 @@ export function navigate(to: string, options: { replace?: boolean } = {}): void 
   scrollTo(0, 0);
 }
 
-/** Plain clicks on our own links stay in the page; everything else (new tab, download, other origin) is the browser's. */
+/** Plain clicks on our own links stay in the page; all else (new tab, download, other origin) is the browser's. */
 function followLink(event: MouseEvent): void {
-  if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey)
+    return;
   const link = event.target instanceof Element ? event.target.closest('a') : null;
   if (!link || link.target || link.hasAttribute('download') || link.origin !== location.origin) return;
   if (link.pathname.startsWith('/api/') || link.pathname.startsWith('/images/')) return;

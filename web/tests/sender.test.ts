@@ -43,7 +43,7 @@ test('answers leave in the order they were given', async () => {
   for (const id of ['a', 'b', 'c']) sender.put(answer(id));
   assert.equal(sender.unsent.value, 3);
   await settle();
-  assert.deepEqual(posted, ['a', 'b', 'c']);
+  assert.deepEqual([posted, sender.held.value], [['a', 'b', 'c'], false]);
   assert.equal(sender.unsent.value, 0);
 });
 
@@ -53,13 +53,13 @@ test('what could not be sent is kept, counted, and sent again under the same id'
   await settle();
   sender.put(answer('b'));
   await settle();
-  assert.deepEqual([posted, sender.unsent.value], [['a'], 2]);
+  assert.deepEqual([posted, sender.unsent.value, sender.held.value], [['a'], 2, true]);
   await ring();
   await ring();
   assert.deepEqual(waits, [1000, 2000, 4000]);
   await ring();
   assert.deepEqual(posted, ['a', 'a', 'a', 'a', 'b']);
-  assert.equal(sender.unsent.value, 0);
+  assert.deepEqual([sender.unsent.value, sender.held.value], [0, false]);
 });
 
 test('waits grow to half a minute and no further', async () => {

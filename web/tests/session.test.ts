@@ -40,7 +40,8 @@ function setUp(options: { ready: number; mine?: number; total?: number; page?: n
       if (state.away) throw new Error('away');
       if (state.missing) return null;
       const answered = mine + sent.length;
-      return { title: 'x', total: options.total ?? state.ready, mine: answered, generating: state.generating };
+      const { ready, generating } = state;
+      return { title: 'x', total: options.total ?? ready, mine: answered, ready, generating };
     },
     send: (answer) => sent.push(answer),
     newId: () => `id-${ids++}`,
@@ -160,13 +161,16 @@ test('every batch is shown once, page by page, and then the task is finished', a
 });
 
 test('while images are being made it waits, and shows what has come since', async () => {
-  const { session, state, say } = setUp({ ready: 2, total: 4 });
+  const { session, state, pages, say } = setUp({ ready: 2, total: 4 });
   state.generating = true;
   await session.load();
   say(() => session.answer('tie'));
   say(() => session.answer('tie'));
   await session.load();
   assert.equal(session.phase.value, 'waiting');
+  const asked = pages.length;
+  await session.load();
+  assert.equal(pages.length, asked, 'nothing is ready that was not: no page is asked for');
   state.ready = 4;
   state.generating = false;
   await session.load();

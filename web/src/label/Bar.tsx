@@ -35,7 +35,13 @@ interface ActionProps {
 
 function Action({ icon, shortcut, children, onClick, pressed, disabled }: ActionProps) {
   return (
-    <button class={`action ${icon}`} onClick={onClick} aria-pressed={pressed} disabled={disabled} aria-keyshortcuts={shortcut}>
+    <button
+      class={`action ${icon}`}
+      onClick={onClick}
+      aria-pressed={pressed}
+      disabled={disabled}
+      aria-keyshortcuts={shortcut}
+    >
       <Icon name={icon} size={20} />
       <span>{children}</span>
       <kbd aria-hidden="true">{shortcut}</kbd>

@@ -30,7 +30,11 @@ export function LabelList() {
   return (
     <>
       <h1>Label</h1>
-      {away.value && <p class="away-note" role="status">The server does not answer; this is how things stood.</p>}
+      {away.value && (
+        <p class="away-note" role="status">
+          The server does not answer; this is how things stood.
+        </p>
+      )}
       <ul class="cards">
         {tasks.value.map((task) => (
           <li key={task.task_id} class="card label-card">

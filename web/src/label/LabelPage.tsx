@@ -35,7 +35,13 @@ export function LabelPage({ taskId }: { taskId: string }) {
 
 function begin(taskId: string) {
   const sender = new Sender(post);
-  return { sender, session: new LabelSession(taskId, serverFor(taskId, (answer) => sender.put(answer))) };
+  return {
+    sender,
+    session: new LabelSession(
+      taskId,
+      serverFor(taskId, (answer) => sender.put(answer)),
+    ),
+  };
 }
 
 function Work({ session }: { session: LabelSession }) {
@@ -58,14 +64,19 @@ function Top({ session, sender }: { session: LabelSession; sender: Sender }) {
       </a>
       <span class="label-title">{session.standing.value?.title}</span>
       <span class="unsent" role="status">
-        {unsent > 0 && `${unsent} unsent`}
+        {sender.held.value && `${unsent} unsent`}
       </span>
       {total > 0 && (
         <span class="count" aria-hidden="true">
           <b>{mine}</b> of {total}
         </span>
       )}
-      <progress class="label-progress" value={mine} max={Math.max(total, 1)} aria-label="Batches that you have labelled" />
+      <progress
+        class="label-progress"
+        value={mine}
+        max={Math.max(total, 1)}
+        aria-label="Batches that you have labelled"
+      />
     </header>
   );
 }
@@ -126,7 +137,11 @@ function Rest({ session }: { session: LabelSession }) {
     case 'finished':
       return (
         <Notice icon="done" title={mine ? 'All done, thank you' : 'Nothing to label here'} live>
-          <p>{mine ? `You have labelled ${mine} ${mine === 1 ? 'batch' : 'batches'} of this task.` : 'Every batch of this task has its answers.'}</p>
+          <p>
+            {mine
+              ? `You have labelled ${mine} ${mine === 1 ? 'batch' : 'batches'} of this task.`
+              : 'Every batch of this task has its answers.'}
+          </p>
           {list}
           {back}
         </Notice>

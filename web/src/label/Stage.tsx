@@ -22,7 +22,9 @@ export function Stage({ session }: { session: LabelSession }) {
         [at, at + 1].map((index) => {
           const batch = session.batches.value[index];
           return (
-            batch && <Slide key={batch.batch_id} session={session} batch={batch} box={box.value as Box} shown={index === at} />
+            batch && (
+              <Slide key={batch.batch_id} session={session} batch={batch} box={box.value as Box} shown={index === at} />
+            )
           );
         })}
       <Hint session={session} />
@@ -52,7 +54,15 @@ function Slide({ session, batch, box, shown }: SlideProps) {
       {batch.thumbnails.map((_, index) => {
         const rejected = shown && session.rejected.value === index;
         const chosen = !rejected && answered?.chosen_index === index;
-        return <Tile key={index} session={session} batch={batch} index={index} mark={rejected ? 'rejected' : chosen ? 'chosen' : null} />;
+        return (
+          <Tile
+            key={index}
+            session={session}
+            batch={batch}
+            index={index}
+            mark={rejected ? 'rejected' : chosen ? 'chosen' : null}
+          />
+        );
       })}
     </div>
   );
@@ -74,7 +84,11 @@ function Tile({ session, batch, index, mark }: TileProps) {
   useEffect(() => setBroken(false), [preview]);
   return (
     <div class="tile" data-mark={mark ?? undefined}>
-      <button class="tile-button" aria-label={`${verb} picture ${index + 1}${mark ? `, ${mark}` : ''}`} onClick={() => session.name(index)}>
+      <button
+        class="tile-button"
+        aria-label={`${verb} picture ${index + 1}${mark ? `, ${mark}` : ''}`}
+        onClick={() => session.name(index)}
+      >
         <img class="under" src={batch.thumbnails[index]} alt="" decoding="async" draggable={false} />
         {!broken && <img src={preview} alt="" decoding="async" draggable={false} onError={() => setBroken(true)} />}
         <span class="tile-label" aria-hidden="true">

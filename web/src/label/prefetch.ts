@@ -11,7 +11,7 @@ const IN_FLIGHT = 6;
 /** About 40 batches of 4 in both sizes: decoded pictures cost memory on a phone. */
 const KEPT = 320;
 
-/** The addresses round `at`, most urgent first: this batch, the next one, the coming thumbnails, then previews by nearness. */
+/** The addresses round `at`, most urgent first: this batch, the next one, coming thumbnails, previews by nearness. */
 export function plan(batches: readonly Pictures[], at: number): string[] {
   const urls = new Set<string>();
   const add = (index: number, size: keyof Pictures) => {
@@ -26,7 +26,7 @@ export function plan(batches: readonly Pictures[], at: number): string[] {
   return [...urls];
 }
 
-/** Holds pictures warm, a few at a time; what is no longer wanted leaves the queue and, when room is short, the memory. */
+/** Holds pictures warm, a few at a time; what is no longer wanted leaves the queue and, when room is short, memory. */
 export class Prefetcher {
   private readonly held = new Map<string, unknown>();
   private readonly load: (url: string) => Promise<unknown>;

@@ -13,7 +13,7 @@ export interface Answer {
   readonly elapsed_ms: number;
 }
 
-/** stored: over and done. later: try again. signed out: try again after a sign-in. Else the server's reason for refusing. */
+/** stored: over and done. later: try again. signed out: try again after a sign-in. Else why the server refused. */
 export type Outcome = 'stored' | 'later' | 'signed out' | { refused: string };
 
 const FIRST_WAIT = 1_000;
@@ -21,6 +21,8 @@ const LONGEST_WAIT = 30_000;
 
 export class Sender {
   readonly unsent = signal(0);
+  /** Something is in the way: what is unsent will not be gone in a moment. */
+  readonly held = signal(false);
   readonly refused = signal<string | null>(null);
   private readonly queue: Answer[] = [];
   private readonly post: (answer: Answer) => Promise<Outcome>;
@@ -60,6 +62,7 @@ export class Sender {
   private async drain(): Promise<void> {
     for (let answer = this.queue[0]; answer; answer = this.queue[0]) {
       const outcome = await this.post(answer);
+      this.held.value = outcome === 'later' || outcome === 'signed out';
       if (outcome === 'signed out') return;
       if (outcome === 'later') return this.tryAgain();
       if (outcome !== 'stored') this.refused.value = outcome.refused;

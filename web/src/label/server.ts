@@ -13,7 +13,7 @@ const PAGE = 100;
 /** Every task that holds something to judge. */
 export async function labelTasks(signal?: AbortSignal): Promise<LabelTask[]> {
   const tasks: LabelTask[] = [];
-  for (let cursor: string | null = null; ; ) {
+  for (let cursor: string | null = null; ;) {
     const query = cursor === null ? { limit: PAGE } : { limit: PAGE, cursor };
     const page: components['schemas']['LabellingAnswer'] = await unwrap(
       api.GET('/api/labelling', { params: { query }, signal: signal ?? null }),
@@ -57,7 +57,13 @@ export function serverFor(taskId: string, send: (answer: Answer) => void): Serve
     async standing(): Promise<Standing | null> {
       const task = (await labelTasks()).find((one) => one.task_id === taskId);
       if (!task) return null;
-      return { title: titleOf(task), total: reachable(task), mine: task.done_by_me, generating: isGenerating(task) };
+      return {
+        title: titleOf(task),
+        total: reachable(task),
+        mine: task.done_by_me,
+        ready: task.ready_batches,
+        generating: isGenerating(task),
+      };
     },
     send,
     newId,

@@ -24,6 +24,7 @@ export interface Standing {
   readonly title: string;
   readonly total: number;
   readonly mine: number;
+  readonly ready: number;
   readonly generating: boolean;
 }
 
@@ -127,7 +128,7 @@ export class LabelSession {
 
   /** New addresses for the pictures of a batch whose old ones no longer work. */
   async renew(batchId: string): Promise<void> {
-    for (let cursor: string | null = null; ; ) {
+    for (let cursor: string | null = null; ;) {
       const page: Page = await this.server.page(cursor);
       const fresh = page.items.find((item) => item.batch_id === batchId);
       if (fresh) {
@@ -164,7 +165,7 @@ export class LabelSession {
         }
         this.standing.value = standing;
       }
-      if (this.reachedEnd) await this.lookAgain();
+      if (this.reachedEnd) await this.lookAgain(this.standing.value);
       while (!this.reachedEnd && this.ahead() < AHEAD) await this.nextPage();
       if (!this.current.value) this.ended.value = this.standing.value.generating ? 'waiting' : 'finished';
     } catch (error) {
@@ -173,11 +174,13 @@ export class LabelSession {
     }
   }
 
-  /** From the start: batches that were made since, and those that another person gave back. */
-  private async lookAgain(): Promise<void> {
+  /** Walk the pages once more when more batches are ready than at the last walk. */
+  private async lookAgain(before: Standing): Promise<void> {
     const standing = await this.server.standing();
-    if (standing && this.standing.value)
-      this.standing.value = { ...standing, mine: this.standing.value.mine };
+    if (!standing) return;
+    // What was answered since the sitting began is counted here.
+    this.standing.value = { ...standing, mine: before.mine };
+    if (standing.ready === before.ready) return;
     this.cursor = null;
     this.reachedEnd = false;
   }

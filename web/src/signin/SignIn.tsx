@@ -39,9 +39,7 @@ function notice(state: State, again: () => void) {
     case 'refused':
       return (
         <Notice icon="key" title="Your link has expired" live>
-          <p>
-            A sign-in link works once, and for ten minutes. Start the server again, or ask an admin, for a new one.
-          </p>
+          <p>A sign-in link works once, and for ten minutes. Start the server again, or ask an admin, for a new one.</p>
           <a class="button" href="/">
             To the start
           </a>

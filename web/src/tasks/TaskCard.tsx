@@ -58,7 +58,12 @@ export function TaskCard({ task, workflow, refresh }: Props) {
         </button>
         <span class="spring" />
         {actionsOf(task).map((action) => (
-          <button key={action.verb} class={action.primary ? 'button primary' : 'button'} disabled={busy.value} onClick={() => void act(action)}>
+          <button
+            key={action.verb}
+            class={action.primary ? 'button primary' : 'button'}
+            disabled={busy.value}
+            onClick={() => void act(action)}
+          >
             {action.label}
             <span class="unseen"> {title}</span>
           </button>
@@ -93,7 +98,14 @@ function Progress({ task, title }: { task: Task; title: string }) {
   const part = (value: number) => ({ width: `${total ? (100 * value) / total : 0}%` });
   return (
     <div class="progress">
-      <div class="bar-track" role="progressbar" aria-label={`Images made: ${title}`} aria-valuemin={0} aria-valuemax={total} aria-valuenow={done}>
+      <div
+        class="bar-track"
+        role="progressbar"
+        aria-label={`Images made: ${title}`}
+        aria-valuemin={0}
+        aria-valuemax={total}
+        aria-valuenow={done}
+      >
         <span class="part-done" style={part(done)} />
         <span class="part-running" style={part(running)} />
         <span class="part-failed" style={part(failed)} />

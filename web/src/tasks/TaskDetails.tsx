@@ -15,12 +15,20 @@ export function TaskDetails({ task }: { task: Task }) {
   const standing = useSignal<Progress | null>(null);
   const texts = useSignal<Map<string, string>>(new Map());
   const loaded = useSignal(false);
-  usePoll(async (stop) => {
-    pilot.value = await lastPilot(task.id, stop);
-    if (task.state !== 'DRAFT') standing.value = await progress(task.id, PROMPTS, stop);
-    if (standing.value?.failed && !texts.value.size) texts.value = await promptTexts(task.id, PROMPTS, stop);
-    loaded.value = true;
-  }, POLL_MS, task.state);
+  usePoll(
+    async (stop) => {
+      pilot.value = await lastPilot(task.id, stop);
+      if (task.state !== 'DRAFT') {
+        // The rows of every prompt are asked for only when another image has failed.
+        const now = await progress(task.id, 1, stop);
+        if (now.failed !== (standing.value?.failed ?? 0)) standing.value = await progress(task.id, PROMPTS, stop);
+        if (standing.value && !texts.value.size) texts.value = await promptTexts(task.id, PROMPTS, stop);
+      }
+      loaded.value = true;
+    },
+    POLL_MS,
+    task.state,
+  );
   if (!loaded.value) return <div class="details" aria-busy="true" />;
   return (
     <div class="details">
@@ -68,8 +76,8 @@ function PilotReport({ pilot }: { pilot: Pilot }) {
       <p role="status">{outcome(pilot)}</p>
       {forecast && (
         <p class="soft">
-          {forecast.seconds_per_image.toFixed(1)} s an image; the whole takes about {duration(forecast.eta_seconds.low)} to{' '}
-          {duration(forecast.eta_seconds.high)}, and {duration(forecast.gpu_hours * 3600)} of GPU time.
+          {forecast.seconds_per_image.toFixed(1)} s an image; the whole takes about {duration(forecast.eta_seconds.low)}{' '}
+          to {duration(forecast.eta_seconds.high)}, and {duration(forecast.gpu_hours * 3600)} of GPU time.
         </p>
       )}
       {pilot.ladder.length > 1 && (
@@ -87,7 +95,13 @@ function PilotReport({ pilot }: { pilot: Pilot }) {
           {pilot.samples.map((sample) => (
             <li key={sample.uri}>
               <a href={sample.uri} target="_blank" rel="noopener">
-                <img src={sample.thumbnail ?? sample.uri} width={96} height={96} loading="lazy" alt={`Sample with seed ${sample.seed}`} />
+                <img
+                  src={sample.thumbnail ?? sample.uri}
+                  width={96}
+                  height={96}
+                  loading="lazy"
+                  alt={`Sample with seed ${sample.seed}`}
+                />
               </a>
             </li>
           ))}

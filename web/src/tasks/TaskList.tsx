@@ -42,7 +42,9 @@ export function TaskList() {
       </p>
       {tasks.value.length === 0 && (
         <Notice icon="empty" title="No task yet">
-          <p>A task made through the API appears here by itself: a workflow, variable pools, so many prompts and seeds.</p>
+          <p>
+            A task made through the API appears here by itself: a workflow, variable pools, so many prompts and seeds.
+          </p>
         </Notice>
       )}
       <ul class="cards">

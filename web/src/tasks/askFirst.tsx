@@ -9,13 +9,20 @@ export async function askFirst(verb: Verb, task: Task, title: string): Promise<b
     case 'pilot':
       return confirm({
         title: 'Start a pilot?',
-        body: <p>One worker makes ten images of “{title}”, the heaviest prompt first. It finds out whether they fit into its memory, and how long the whole takes.</p>,
+        body: (
+          <p>
+            One worker makes ten images of “{title}”, the heaviest prompt first. It finds out whether they fit into its
+            memory, and how long the whole takes.
+          </p>
+        ),
         verb: 'Start the pilot',
       });
     case 'freeze':
       return confirm({
         title: 'Freeze this task?',
-        body: <FreezeTerms title={title} images={images} pilot={await lastPilot(task.id, new AbortController().signal)} />,
+        body: (
+          <FreezeTerms title={title} images={images} pilot={await lastPilot(task.id, new AbortController().signal)} />
+        ),
         verb: 'Freeze',
       });
     case 'run':
@@ -27,7 +34,12 @@ export async function askFirst(verb: Verb, task: Task, title: string): Promise<b
     case 'cancel':
       return confirm({
         title: 'Cancel this task?',
-        body: <p>Nothing new is made for “{title}”, and what is being made now is stopped. The images that exist stay and can be labelled.</p>,
+        body: (
+          <p>
+            Nothing new is made for “{title}”, and what is being made now is stopped. The images that exist stay and can
+            be labelled.
+          </p>
+        ),
         verb: 'Cancel the task',
         danger: true,
       });
@@ -52,7 +64,8 @@ function FreezeTerms(props: { title: string; images: string; pilot: Pilot | null
         <p>{settings(pilot)}</p>
       ) : (
         <p>
-          <b>No pilot was run{pilot ? ' since the last change' : ''}.</b> Nobody knows yet whether these images fit into a worker's memory.
+          <b>No pilot was run{pilot ? ' since the last change' : ''}.</b> Nobody knows yet whether these images fit into
+          a worker's memory.
         </p>
       )}
     </>

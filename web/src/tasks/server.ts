@@ -39,9 +39,7 @@ export async function command(taskId: string, verb: Verb): Promise<void> {
   switch (verb) {
     case 'pilot':
       // A pilot takes minutes: it is started here and looked at while it runs.
-      await unwrap(
-        api.POST('/api/tasks/{task_id}/pilot', { params, headers: { Prefer: 'respond-async' } }),
-      );
+      await unwrap(api.POST('/api/tasks/{task_id}/pilot', { params, headers: { Prefer: 'respond-async' } }));
       return;
     case 'freeze':
       await unwrap(api.POST('/api/tasks/{task_id}/freeze', { params }));

@@ -97,8 +97,14 @@ async function leave(): Promise<void> {
 
 function SignedOut() {
   const words = {
-    never: ['Sign in with your link', 'Open the sign-in link that you were given, or that the server printed when it started.'],
-    ended: ['Your session has ended', 'Open a new sign-in link: the server prints one when it starts, and an admin can make more.'],
+    never: [
+      'Sign in with your link',
+      'Open the sign-in link that you were given, or that the server printed when it started.',
+    ],
+    ended: [
+      'Your session has ended',
+      'Open a new sign-in link: the server prints one when it starts, and an admin can make more.',
+    ],
     left: ['You are signed out', 'Open a new sign-in link to come back.'],
   } as const;
   const [title, text] = words[gone.value];

@@ -12,7 +12,12 @@ export function some(value: number, one: string, many = `${one}s`): string {
 }
 
 export function firstLine(text: string | null): string | null {
-  return text?.split('\n').find((line) => line.trim())?.trim() ?? null;
+  return (
+    text
+      ?.split('\n')
+      .find((line) => line.trim())
+      ?.trim() ?? null
+  );
 }
 
 /** "3 min ago"; a day and more as a date. */
