@@ -37,8 +37,9 @@ test-real-comfyui: $(VENV)/test-installed ## Run the conformance cases and the p
 bench: $(VENV)/test-installed ## Measure and compare with the targets; ONLY=name for those that begin so
 	@ONLY=$(ONLY) $(BIN)/python -m bench
 
-openapi: $(VENV)/test-installed ## Write docs/openapi.json again
+openapi: $(VENV)/test-installed ## Write docs/openapi.json and the types of the web client again
 	@$(BIN)/python -m comfylabel.main > docs/openapi.json
+	@$(BIN)/python hatch_build.py api
 
 schema: $(VENV)/test-installed ## Write schema.sql again
 	@$(BIN)/python -m comfylabel.db.schema_dump > schema.sql

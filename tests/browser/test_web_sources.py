@@ -29,7 +29,7 @@ def test_types_agree(web: Path, project: str):
 
 
 def test_the_style_is_one(web: Path):
-    """`cd web && npm run format` mends it."""
+    """`.venv/bin/python hatch_build.py format` mends it."""
     done = node(web, "node_modules/prettier/bin/prettier.cjs", "--check", ".")
 
     assert done.returncode == 0, done.stderr
@@ -43,7 +43,7 @@ def test_units(web: Path):
 
 
 def test_the_client_is_typed_from_the_api_as_it_is(web: Path, tmp_path: Path):
-    """`cd web && npm run api` writes it again."""
+    """`make openapi` writes it again."""
     made = tmp_path / "schema.d.ts"
     done = node(web, "node_modules/openapi-typescript/bin/cli.js", str(ROOT / "docs/openapi.json"), "-o", str(made))
 
