@@ -17,7 +17,7 @@ from comfylabel.errors import ComfyLabelError
 
 _log = structlog.get_logger()
 
-_STOP_SECONDS = 2.5  # Ctrl-C has 5 s for everything; the database stops after the programs
+_STOP_SECONDS = 2.0  # Ctrl-C has 5 s for everything; the database stops after the programs
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _STABLE_SECONDS = 10  # who has lived that long is started again at once
 

@@ -57,7 +57,7 @@ _OPTIONS_SINCE_18 = ("io_method=sync",)  # without three io worker processes
 _SOCKET_ROOT = Path("/tmp")  # noqa: S108 - a socket's path has 107 bytes at most; the directory in it is 0700 and ours
 _RESPAWN_SECONDS = 60  # orphans of a killed postmaster hold its memory for a moment
 _ORPHAN_SECONDS = 30  # a fast shutdown with a checkpoint; after that an immediate one, which the next start recovers
-_STOP_SECONDS = 3  # Ctrl-C has 5 s for everything
+_STOP_SECONDS = 2.5  # Ctrl-C has 5 s for everything, and the programs take up to 2 s of them
 _LOG_BYTES = 8 * 2**20
 
 
