@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -17,6 +18,8 @@ UNUSABLE = 78
 
 def run(main: Coroutine[Any, Any, int | None]) -> int:
     """The command's exit status; 0 when it was told to stop and did. A second signal ends it where it stands."""
+    gc.freeze()  # what was imported stays: no collection has to look at it again
+    gc.enable()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_until_signalled(main))
 
