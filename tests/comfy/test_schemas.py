@@ -1,6 +1,7 @@
 """Laws of reading a worker's answers."""
 
 import json
+import unicodedata
 from contextlib import suppress
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfylabel.comfy.refusals import MAX_MESSAGE, refusal
+from comfylabel.comfy.errors import MAX_MESSAGE
+from comfylabel.comfy.plain_text import plain
+from comfylabel.comfy.refusals import refusal
 from comfylabel.comfy.schemas import (
     Device,
     Event,
@@ -44,12 +47,13 @@ likely = st.recursive(
 )
 
 images = st.builds(OutputImage, st.text(min_size=1, max_size=12), texts, st.sampled_from(["output", "temp", "input"]))
+words = texts.map(lambda text: plain(text, 100))  # others are cleaned while they are read
 errors = st.builds(
     lambda node, kind, exception, message: ExecutionError(
         node, kind, exception, message, is_out_of_memory(exception, message)
     ),
-    texts,
-    texts,
+    words,
+    words,
     st.sampled_from(["ValueError", "torch.OutOfMemoryError", "torch.AcceleratorError"]),
     st.sampled_from(["broken", "CUDA error: out of memory", "it ran out of memory on your GPU."]),
 )
@@ -112,7 +116,7 @@ def test_pending_ones_are_in_the_order_in_which_they_run(items: list[tuple[float
     assert listed.pending == tuple(queue.take()[1][1] for _ in items)
 
 
-@given(texts, st.lists(st.builds(Device, texts, texts, st.integers(), st.integers()), max_size=3))
+@given(words, st.lists(st.builds(Device, texts, texts, st.integers(), st.integers()), max_size=3))
 def test_system_stats_are_read_as_they_were_written(version: str, devices: list[Device]):
     listed = [
         {"name": d.name, "type": d.type, "index": 0, "vram_total": d.vram_total, "vram_free": d.vram_free}
@@ -127,6 +131,44 @@ def test_strange_answers_are_named_and_never_a_surprise(document: Any):
     for kind in (SystemStats, QueueSnapshot, OutputImage, HistoryEntry, Event, ExecutionError):
         with suppress(UnexpectedShape):
             kind.from_json(document)
+
+
+hostile = st.text(st.characters(), max_size=20) | st.sampled_from(
+    ["\x00", "\ud800", "\x1b[31m", "x" * 10_000, "9" * 5000]
+)
+
+
+@given(hostile, st.integers(10, 300))
+def test_what_a_worker_says_fits_a_row_and_a_log(text: str, longest: int):
+    """Law: PostgreSQL keeps it, a terminal only shows it, and it has an end."""
+    cleaned = plain(text, longest)
+
+    assert len(cleaned) <= longest
+    assert cleaned.encode().decode() == cleaned
+    assert not any(unicodedata.category(character) in {"Cc", "Cs"} for character in cleaned.replace("\n", ""))
+    assert plain(cleaned, longest) == cleaned
+
+
+@given(hostile)
+def test_no_text_of_a_worker_is_kept_as_it_came(text: str):
+    stats = SystemStats.from_json({"system": {"comfyui_version": text}})
+    error = ExecutionError.from_json(
+        {"node_id": text, "node_type": text, "exception_type": text, "exception_message": text}
+    )
+    refused = refusal(400, {"error": {"message": text}, "node_errors": {text: {"errors": [{"message": text}]}}})
+
+    assert refused is not None
+    assert isinstance(stats.version_numbers, tuple)
+    for kept in (stats.version, str(error), error.message, refused.message):
+        assert "\x00" not in kept
+        assert len(kept.encode()) < 20_000
+
+
+def test_numbers_and_names_that_no_program_can_use_are_refused():
+    with pytest.raises(UnexpectedShape, match="300 digits"):
+        QueueSnapshot.from_json({"queue_running": [[10**400, "x"]], "queue_pending": []})
+    with pytest.raises(UnexpectedShape, match="half of a character"):
+        OutputImage.from_json({"filename": "\ud800.png"})
 
 
 @given(st.sampled_from([200, 400]), likely)

@@ -1,4 +1,4 @@
-"""Guide section 8: /system_stats and /queue decide a worker's status."""
+"""/system_stats and /queue decide a worker's status."""
 
 from dataclasses import replace
 
@@ -10,6 +10,7 @@ from comfylabel.db.pool import Database
 from comfylabel.workers import health, repository
 from comfylabel.workers.schemas import Worker
 from comfylabel.workers.service import WorkerService
+from tests.support.hostile_worker import hostile_worker
 from tests.support.rows import add_worker
 
 SECRET = b"0123456789abcdef"
@@ -66,6 +67,26 @@ async def test_both_must_answer(database, service, session, path):
 
     assert checked.status == "UNHEALTHY"
     assert path in (checked.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [
+        ({"/system_stats": '{"system": {"comfyui_version": "0.3\\u0000"}}'}, "HEALTHY"),
+        ({"/system_stats": '{"system": {"comfyui_version": "\\ud800"}}'}, "HEALTHY"),
+        ({"/queue": f'{{"queue_running": [[{"9" * 400}, "x"]], "queue_pending": []}}'}, "UNHEALTHY"),
+        ({"/queue": '{"queue_running": [["\\u0000", "x"]], "queue_pending": {"\\ud800": 1}}'}, "UNHEALTHY"),
+    ],
+    ids=["nul", "half of a character", "endless number", "other shapes"],
+)
+async def test_a_hostile_answer_is_a_result_as_any_other(database, service, session, answers, status):
+    """One that cannot be written down would end the round of checks, and the orchestrator with it."""
+    async with hostile_worker(answers) as url:
+        await registered(database, base_url=url, failed_checks=1)
+        (checked,) = await health.check_all(database, service, session)
+
+    assert checked.status == status
+    assert len(checked.comfyui_version or "") <= 200
 
 
 async def test_the_queue_that_it_tells_is_kept(database, service, session):

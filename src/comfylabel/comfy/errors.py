@@ -9,10 +9,13 @@ WorkerError                502 worker_error
 
 from typing import Literal
 
+from comfylabel.comfy.plain_text import plain
 from comfylabel.errors import ComfyLabelError
 
 Misbehaviour = Literal["network", "proxy_auth", "protocol", "too_large"]
 RefusalReason = Literal["missing_node", "missing_model", "validation", "bad_id"]
+
+MAX_MESSAGE = 1000
 
 
 class WorkerError(ComfyLabelError):
@@ -20,6 +23,10 @@ class WorkerError(ComfyLabelError):
 
     status = 502
     code = "worker_error"
+
+    def __init__(self, message: str | None = None) -> None:
+        """Most messages quote the worker, which may say anything at any length."""
+        super().__init__(plain(message, MAX_MESSAGE) if message else None)
 
 
 class WorkerUnreachable(WorkerError):

@@ -7,7 +7,6 @@ from typing import Any
 
 from comfylabel.comfy.errors import RefusalReason, SubmissionRefused
 
-MAX_MESSAGE = 1000
 # A file that this worker lacks, as opposed to an option that its release does not know.
 MODEL_FILE = re.compile(r"\.(safetensors|sft|ckpt|pt|pth|bin|gguf|onnx|pkl)$", re.IGNORECASE)
 MODEL_INPUT = re.compile(
@@ -25,7 +24,7 @@ def refusal(status: int, document: Any) -> SubmissionRefused | None:
     head = head if isinstance(head, dict) else {}
     errors = list(_errors(node_errors))
     sentences = [_sentence(*error) for error in errors] or [_head_sentence(head)]
-    return SubmissionRefused(" ".join(sentences)[:MAX_MESSAGE], reason=_reason(head, errors))
+    return SubmissionRefused(" ".join(sentences), reason=_reason(head, errors))
 
 
 def _reason(head: dict[str, Any], errors: list[tuple[str, str, dict[str, Any]]]) -> RefusalReason:
@@ -47,9 +46,7 @@ def _is_missing_file(error: dict[str, Any]) -> bool:
         value, name = str(extra.get("received_value", "")), str(extra.get("input_name", ""))
         return bool(MODEL_FILE.search(value) or MODEL_INPUT.match(name))
     # A picture that LoadImage should read is missing from this worker's input folder.
-    return error.get("type") == "custom_validation_failed" and "Invalid image file" in str(
-        error.get("details")
-    )
+    return error.get("type") == "custom_validation_failed" and "Invalid image file" in str(error.get("details"))
 
 
 def _errors(node_errors: Any) -> Iterator[tuple[str, str, dict[str, Any]]]:

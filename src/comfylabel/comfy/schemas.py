@@ -9,12 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from comfylabel.comfy.plain_text import plain
+
 Outcome = Literal["success", "error", "interrupted"]
 
 # The exception's class as ComfyUI prints it (`torch.` before it depends on the release of torch).
 OUT_OF_MEMORY_TYPES = frozenset({"torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "OutOfMemoryError"})
 # ComfyUI's own sentence, and what CUDA says in an AcceleratorError that ComfyUI 0.3.x passes on as it is.
 OUT_OF_MEMORY_TEXTS = ("ran out of memory on your gpu", "cuda error: out of memory")
+
+# Of what is kept of a worker's words: names of versions, nodes and exceptions, and the message of an exception.
+_LONGEST_NAME = 200
+_LONGEST_MESSAGE = 4000
 
 
 class UnexpectedShape(ValueError):
@@ -49,7 +55,7 @@ class SystemStats:
             raise UnexpectedShape("system.comfyui_version is no text")
         devices = _mapping(document, "the answer").get("devices")
         return cls(
-            version=version or "unknown",
+            version=plain(version or "unknown", _LONGEST_NAME),
             devices=tuple(_device(entry) for entry in devices if isinstance(entry, dict))
             if isinstance(devices, list)
             else (),
@@ -98,6 +104,8 @@ class OutputImage:
             raise UnexpectedShape("an image has no filename")
         if not (isinstance(subfolder, str) and isinstance(kind, str)):
             raise UnexpectedShape("an image's subfolder or type is no text")
+        if not all(_fits_an_address(text) for text in (filename, subfolder, kind)):
+            raise UnexpectedShape("the name of an image is half of a character")
         return cls(filename, subfolder, kind)
 
 
@@ -115,10 +123,10 @@ class ExecutionError:
         exception_type = str(error.get("exception_type", ""))
         message = str(error.get("exception_message", "")).strip()
         return cls(
-            node_id=str(error.get("node_id", "")),
-            node_type=str(error.get("node_type", "")),
-            exception_type=exception_type,
-            message=message,
+            node_id=plain(str(error.get("node_id", "")), _LONGEST_NAME),
+            node_type=plain(str(error.get("node_type", "")), _LONGEST_NAME),
+            exception_type=plain(exception_type, _LONGEST_NAME),
+            message=plain(message, _LONGEST_MESSAGE),
             out_of_memory=is_out_of_memory(exception_type, message),
         )
 
@@ -183,7 +191,7 @@ def _outcome(status: Mapping[str, Any]) -> tuple[Outcome, ExecutionError | None]
     if status.get("status_str") == "success":
         return "success", None
     if status.get("status_str") != "error":
-        raise UnexpectedShape(f"status_str is {status.get('status_str')!r}")
+        raise UnexpectedShape(f"status_str is {str(status.get('status_str'))[:_LONGEST_NAME]!r}")
     for message in reversed(_list(status.get("messages"), "messages")):
         if isinstance(message, list) and len(message) == 2:  # noqa: PLR2004 - [event, data]
             if message[0] == "execution_interrupted":
@@ -204,15 +212,24 @@ def _device(entry: Mapping[str, Any]) -> Device:
         value = entry.get(key)
         return value if isinstance(value, int) else 0
 
-    return Device(
-        str(entry.get("name", "")), str(entry.get("type", "")), number("vram_total"), number("vram_free")
-    )
+    return Device(str(entry.get("name", "")), str(entry.get("type", "")), number("vram_total"), number("vram_free"))
+
+
+def _fits_an_address(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and UTF-8 cannot
+        return False
+    return True
 
 
 def _queue_item(item: Any) -> tuple[float, str]:
     match item:
         case [int() | float() as number, str() as identity, *_]:
-            return float(number), identity
+            try:
+                return float(number), identity
+            except OverflowError:
+                raise UnexpectedShape("a queue entry has a number of more than 300 digits") from None
     raise UnexpectedShape("a queue entry is not [number, id, ...]")
 
 
