@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import aiohttp
 import psutil
 
+from comfylabel.db.embedded import EmbeddedPostgres
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +82,8 @@ async def started(data_dir: Path, *arguments: str, **more: str) -> AsyncIterator
         if process.returncode is None:
             command.kill_everything()
             await process.wait()
+        # What is killed cannot tidy up behind it; the next start would.
+        shutil.rmtree(EmbeddedPostgres(data_dir / "postgres").socket_dir, ignore_errors=True)
 
 
 async def comfylabel(data_dir: Path, *arguments: str, **more: str) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""DESIGN section 6, "Embedded PostgreSQL", against the real thing."""
+"""The supervisor of the embedded PostgreSQL, against the real thing."""
 
 import asyncio
 import contextlib
@@ -86,9 +86,10 @@ async def test_no_tcp_and_a_private_socket(tmp_path: Path) -> None:
         socket_dir = Path(await sql(server.url, "show unix_socket_directories"))
         assert socket_dir.stat().st_mode & 0o777 == 0o700
         assert (tmp_path / "pg").stat().st_mode & 0o777 == 0o700
+        postmaster = server.pid
     assert not socket_dir.exists()
-    assert server.pid is not None
-    assert has_ended(server.pid)
+    assert postmaster is not None
+    assert has_ended(postmaster)
 
 
 async def test_data_is_found_again(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ async def test_an_orphan_is_stopped_and_its_data_taken_over(tmp_path: Path) -> N
         *server._account.prefix,
         str(server._binaries.directory / "postgres"),
         *("-D", str(tmp_path / "pg"), "-c", "listen_addresses="),
-        *("-c", f"unix_socket_directories={server._socket_dir}"),
+        *("-c", f"unix_socket_directories={server.socket_dir}"),
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
@@ -232,15 +233,15 @@ async def test_a_server_that_cannot_start_says_why(tmp_path: Path, monkeypatch: 
         assert await sql(again.url, "select 1") == 1
 
 
-async def test_a_socket_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
+async def test_asocket_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     server = EmbeddedPostgres(tmp_path / "pg", options=FAST)
     (tmp_path / "trap").mkdir()
-    server._socket_dir.symlink_to(tmp_path / "trap")
+    server.socket_dir.symlink_to(tmp_path / "trap")
     try:
         with pytest.raises(EmbeddedPostgresError, match="belongs to another user"):
             await server.start()
     finally:
-        server._socket_dir.unlink()
+        server.socket_dir.unlink()
 
 
 # -- root without user namespaces

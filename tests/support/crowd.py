@@ -1,7 +1,7 @@
 """Other people's work: 200 000 images of 50 tasks, so that a query plan is the plan of a database in use.
 
-40 tasks are DONE, five RUNNING with half of their images made, five FROZEN. 1000 prompts each, four seeds a prompt, one native
-chunk of four; 100 labelled batches per finished task. Three months of `generations`.
+40 tasks are DONE, five RUNNING with half of their images made, five FROZEN. 1000 prompts each, four seeds a prompt,
+one native chunk of four; 100 labelled batches per finished task. Three months of `generations`.
 """
 
 LOAD = """
@@ -17,11 +17,13 @@ insert into users (id, name, role)
 select pg_temp.id('user' || u), 'crowd-' || u, 'annotator' from generate_series(1, 8) u;
 
 insert into workers (id, name, base_url, status, last_checked_at)
-select pg_temp.id('worker' || w), 'crowd-' || w, 'http://127.0.0.1:' || w, 'HEALTHY', now() from generate_series(1, 8) w;
+select pg_temp.id('worker' || w), 'crowd-' || w, 'http://127.0.0.1:' || w, 'HEALTHY', now()
+from generate_series(1, 8) w;
 
 insert into workflows (id, name, version, model, max_batch_size, seed_mode, status, prompt_nodes, seed_nodes,
   forbidden_nodes, bindings, limits, report, raw_definition)
-values (pg_temp.id('workflow'), 'crowd', '1', 'sdxl', 4, 'native', 'valid', '["6"]', '["3"]', '[]', '{}', '{}', '[]', '{}');
+values (pg_temp.id('workflow'), 'crowd', '1', 'sdxl', 4, 'native', 'valid', '["6"]', '["3"]',
+  '[]', '{}', '{}', '[]', '{}');
 
 create temporary table crowd as
 select t, pg_temp.id7(made, 'task' || t) as id, made,
@@ -56,7 +58,8 @@ select pg_temp.id('submission' || t || '.' || p), pg_temp.id('worker' || (1 + p 
 from chunks where done;
 
 insert into generations (id, task_id, prompt_id, seed_id, batch_id, worker_id, submission_id, state, position, chunk,
-  seed_value, batch_index, batch_size, candidate_index, image_uri, thumbnail_uri, preview_uri, checksum, bytes, width, height)
+  seed_value, batch_index, batch_size, candidate_index, image_uri, thumbnail_uri, preview_uri, checksum, bytes,
+  width, height)
 select pg_temp.id7(made, 'image' || t || '.' || p || '.' || s), id, pg_temp.id('prompt' || t || '.' || p),
   pg_temp.id('seed' || t || '.' || p || '.0'), pg_temp.id('batch' || t || '.' || p),
   case when done then pg_temp.id('worker' || (1 + p % 8)) end,

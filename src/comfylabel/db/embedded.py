@@ -86,7 +86,7 @@ class EmbeddedPostgres:
         self._binaries = binaries or wheel_binaries()
         name = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16]
         self._name = name
-        self._socket_dir = _SOCKET_ROOT / f"comfylabel-{os.geteuid()}-{name}"
+        self.socket_dir = _SOCKET_ROOT / f"comfylabel-{os.geteuid()}-{name}"
         self._lock: int | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
@@ -98,7 +98,7 @@ class EmbeddedPostgres:
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={quote(str(self._socket_dir))}"
+        return f"postgresql://postgres@/{database}?host={quote(str(self.socket_dir))}"
 
     @property
     def pid(self) -> int | None:
@@ -120,16 +120,16 @@ class EmbeddedPostgres:
             self._make_socket_dir()
             await self._run_server()
         except BaseException:
-            await self._end_process()
-            self._release_lock()
+            await self.stop()
             raise
         return self.url
 
     async def stop(self) -> None:
         self._stopping = True
         await self._end_process()
+        self._process = None
         with contextlib.suppress(OSError):
-            self._socket_dir.rmdir()
+            self.socket_dir.rmdir()
         self._release_lock()
 
     async def watch(self) -> None:
@@ -219,13 +219,13 @@ class EmbeddedPostgres:
     def _make_socket_dir(self) -> None:
         """0700 and ours: who can open the socket is a superuser of the database."""
         with contextlib.suppress(FileExistsError):
-            self._socket_dir.mkdir(mode=0o700)
-        found = self._socket_dir.lstat()
-        if self._socket_dir.is_symlink() or found.st_uid not in {os.geteuid(), self._account.uid}:
-            raise EmbeddedPostgresError(f"{self._socket_dir} belongs to another user; remove it and start again.")
-        self._socket_dir.chmod(0o700)
+            self.socket_dir.mkdir(mode=0o700)
+        found = self.socket_dir.lstat()
+        if self.socket_dir.is_symlink() or found.st_uid not in {os.geteuid(), self._account.uid}:
+            raise EmbeddedPostgresError(f"{self.socket_dir} belongs to another user; remove it and start again.")
+        self.socket_dir.chmod(0o700)
         if os.geteuid() == 0:
-            os.chown(self._socket_dir, self._account.uid, self._account.gid)
+            os.chown(self.socket_dir, self._account.uid, self._account.gid)
 
     async def _run_server(self) -> None:
         """Until it takes connections. Recovery may last as it needs; dying again and again may not."""
@@ -248,7 +248,7 @@ class EmbeddedPostgres:
         if self.log_file.exists() and self.log_file.stat().st_size > _LOG_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
         newer = _OPTIONS_SINCE_18 if self._binaries.major >= 18 else ()  # noqa: PLR2004 - the version that brought them
-        options = (*_OPTIONS, *newer, f"unix_socket_directories={self._socket_dir}", *self.options)
+        options = (*_OPTIONS, *newer, f"unix_socket_directories={self.socket_dir}", *self.options)
         flags = [part for option in options for part in ("-c", option)]
         with self.log_file.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
