@@ -97,6 +97,33 @@ async def test_a_prompt_that_was_running_in_three_losses_is_given_up(api):
     assert ended["per_prompt"][0]["retries_used"] == 0
 
 
+async def test_a_prompt_that_waited_behind_others_is_not_blamed_for_losses(api):
+    """Four crashes, each while a stranger's job runs and ours waits: one more than a guilty prompt survives."""
+    async with (
+        running_simulator() as simulator,
+        aiohttp.ClientSession() as session,
+        running_orchestrator(api.settings, api.app.state.database.url),
+    ):
+        simulator.faults.hold_jobs = True
+        stranger = ComfyClient(session, simulator.url)
+        await stranger.submit(NATIVE_GRAPH, str(uuid.uuid4()))
+        line = await Line.of(api)
+        await line.add_worker(simulator.url, max_concurrent_jobs=2)
+        task = await line.frozen_task(prompts=1, seeds=2)
+        await line.run(task)
+        for losses in range(4):
+            await until(lambda: len(simulator.log) == 2 * losses + 2)  # noqa: B023
+            ours = simulator.log[-1].id
+            # The third look at the history came after a look at the queue.
+            await until(lambda: sum(path.endswith(ours) for _, path in simulator.requests) >= 3)  # noqa: B023
+            await simulator.crash()
+            await stranger.submit(NATIVE_GRAPH, str(uuid.uuid4()))
+        simulator.faults.hold_jobs = False
+        ended = await line.until_ended(task)
+        assert (ended["state"], ended["done"]) == ("DONE", 2)
+        await check_truth(line, task, simulator)
+
+
 @pytest.mark.parametrize("fault", ["truncated_images", "not_images", "cut_images", "huge_images"])
 async def test_a_broken_download_is_fetched_again_from_the_worker(api, fault):
     async with running_simulator() as simulator, running_orchestrator(api.settings, api.app.state.database.url):

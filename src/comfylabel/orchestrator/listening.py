@@ -7,6 +7,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.errors import WorkerError
@@ -16,6 +17,14 @@ _ENDINGS = frozenset({"execution_success", "execution_error", "execution_interru
 _LONGEST_PAUSE = 30.0
 
 
+@dataclass(slots=True)
+class _Hearing:
+    """What was heard of one submission."""
+
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    has_begun: bool = False
+
+
 class WorkerListener:
     """Listens to one worker until closed. `client_id` goes into what is submitted, so that its events come here."""
 
@@ -23,7 +32,7 @@ class WorkerListener:
         self.client_id = str(uuid.uuid4())
         self._client = client
         self._on_idle = on_idle
-        self._ended: defaultdict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        self._hearings: defaultdict[str, _Hearing] = defaultdict(_Hearing)
         self._task = asyncio.create_task(self._listen_for_ever())
 
     async def close(self) -> None:
@@ -31,16 +40,24 @@ class WorkerListener:
         with suppress(asyncio.CancelledError):
             await self._task
 
+    def expect(self, submission_id: str) -> None:
+        """It is about to be sent: from now on its events count."""
+        self._hearings[submission_id].has_begun = False
+
+    def has_begun(self, submission_id: str) -> bool:
+        """The worker has said that it runs; silence proves nothing."""
+        return self._hearings[submission_id].has_begun
+
     async def wait(self, submission_id: str, seconds: float) -> None:
         """Return when the worker says that this submission has ended, or after so many seconds."""
-        event = self._ended[submission_id]
+        event = self._hearings[submission_id].ended
         with suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), seconds)
         # The history is written after `execution_success`: the next look may still be too early, the one after not.
         event.clear()
 
     def forget(self, submission_id: str) -> None:
-        self._ended.pop(submission_id, None)
+        self._hearings.pop(submission_id, None)
 
     async def _listen_for_ever(self) -> None:
         pause = 0.5
@@ -55,7 +72,9 @@ class WorkerListener:
 
     def _heard(self, kind: str, submission_id: str | None) -> None:
         is_end = kind in _ENDINGS or kind == "executing"  # the last `executing` names no node: it is over
-        if submission_id is not None and submission_id in self._ended and is_end:
-            self._ended[submission_id].set()
+        if submission_id is not None and submission_id in self._hearings:
+            self._hearings[submission_id].has_begun = True  # nothing is said of one that still waits
+            if is_end:
+                self._hearings[submission_id].ended.set()
         if kind in _ENDINGS or kind == "status":
             self._on_idle()

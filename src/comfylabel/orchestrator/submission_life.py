@@ -119,11 +119,13 @@ class SubmissionLife:
             return await self._post(submission, admission.graph)
         except SubmissionFailed as failed:
             failed.submission = submission
+            self._fleet.listener(submission.worker_id).forget(str(submission.id))
             raise
 
     async def _post(self, submission: Submission, graph: Graph) -> Submission:
         client = await self._fleet.client_of(submission.worker_id)
         listener = self._fleet.listener(submission.worker_id)
+        listener.expect(str(submission.id))
         try:
             await client.submit(graph, str(submission.id), client_id=listener.client_id)
         except SubmissionUnclear as error:
@@ -183,22 +185,28 @@ class SubmissionLife:
         identity = str(submission.id)
         silence = _Silence(self._patience.worker_lost)
         absences = looks = 0
+        is_waiting = False  # behind others, when the queue was last asked
+
+        def was_running() -> bool:
+            """Waiting is what has to be seen: a prompt that kills its worker at once may never be seen to run."""
+            return not is_waiting or listener.has_begun(identity)
+
         while True:
             try:
                 # The queue first, then the history: the other way round misses what moves in between (seen 27 of 153).
-                asks_queue = looks % _LOOKS_PER_QUEUE == _LOOKS_PER_QUEUE - 1 or absences > 0
-                is_queued = not asks_queue or identity in (await client.queue()).ids
+                asks_queue = looks % _LOOKS_PER_QUEUE == _LOOKS_PER_QUEUE - 1 or absences > 0 or is_waiting
+                queue = await client.queue() if asks_queue else None
                 entry = await client.history(identity)
                 if entry is not None:
                     return entry
                 silence.broken()
-                absences = 0 if is_queued else absences + 1
+                absences = absences + 1 if queue and identity not in queue.ids else 0
+                if queue and identity in queue.ids:
+                    is_waiting = identity in queue.pending
+                if absences >= _ABSENCES:
+                    raise _lost("The worker has forgotten it.", was_running=was_running())
             except WorkerError as error:
-                silence.goes_on(error)
-            if absences >= _ABSENCES:
-                raise SubmissionFailed(
-                    Failure(FailureKind.WORKER_LOST, "The worker has forgotten it.", was_running=True)
-                )
+                silence.goes_on(error, was_running=was_running())
             await self._keep_deadline(client, submission)
             await listener.wait(identity, self._patience.settle if absences else _LOOKS[min(looks, len(_LOOKS) - 1)])
             looks += 1
@@ -240,12 +248,16 @@ class _Silence:
     def broken(self) -> None:
         self._since = None
 
-    def goes_on(self, error: WorkerError) -> None:
+    def goes_on(self, error: WorkerError, *, was_running: bool = True) -> None:
         now = asyncio.get_running_loop().time()
         self._since = self._since or now
         if now - self._since >= self._limit:
             message = f"The worker was silent for {self._limit:.0f} s: {error.message}"
-            raise SubmissionFailed(Failure(FailureKind.WORKER_LOST, message, was_running=True)) from error
+            raise _lost(message, was_running=was_running) from error
+
+
+def _lost(message: str, *, was_running: bool) -> SubmissionFailed:
+    return SubmissionFailed(Failure(FailureKind.WORKER_LOST, message, was_running=was_running))
 
 
 async def _look(client: ComfyClient, identity: str) -> bool:
