@@ -1,3 +1,5 @@
+from urllib.parse import urlsplit
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +27,27 @@ def test_an_address_cannot_be_rebound(address, port: int):
 
     assert host_is_ours(f"{written}:{port}", set())
     assert host_of(f"{written}:{port}") == str(address)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("127.0.0.1:x@evil.example", "127.0.0.1:80/evil", "127.0.0.1:80@evil.example", "[::1]evil.example"),
+        *("[::1]@evil.example", "127.0.0.1:8080>;rel=x,<http://evil.example", "127.0.0.1:' *;script-src *"),
+        *("127.0.0.1:80:80", "[127.0.0.1", "localhost/evil", "localhost:1 ,x", "[fe80::1%25eth0]"),
+    ],
+)
+def test_what_follows_a_good_host_is_looked_at_too(header: str):
+    """Such a header would lead the images of a page, and their signatures, to somebody else."""
+    assert not host_is_ours(header, {"label.example"})
+
+
+@given(st.sampled_from(["127.0.0.1", "[::1]", "localhost", "label.example"]), st.text(max_size=20))
+def test_a_host_that_is_ours_makes_an_address_of_its_own(host: str, rest: str):
+    """Law: whatever header passes, the address made of it leads to the host that was checked."""
+    header = host + rest
+    if host_is_ours(header, {"label.example"}):
+        assert urlsplit(f"http://{header}/images/x").hostname in {host_of(header), host_of(header) + "."}
 
 
 @given(st.text(max_size=30))

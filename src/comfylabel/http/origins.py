@@ -5,8 +5,11 @@ server. Such a request names that foreign host. Cross-site request: a page sends
 visitor's cookie. Such a request names that page as its Origin.
 """
 
+import re
 from collections.abc import Collection
 from ipaddress import ip_address
+
+_HOST_AND_PORT = re.compile(r"(?:\[(?P<bracketed>[0-9a-f:.]+)\]|(?P<host>[a-z0-9._-]+))(?::[0-9]{0,5})?", re.ASCII)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -20,11 +23,14 @@ def host_is_ours(host_header: str | None, names: Collection[str]) -> bool:
 
 
 def host_of(host_header: str) -> str:
-    """Without its port; an IPv6 address without its brackets."""
-    host = host_header.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].removesuffix(".")
+    """Without its port; an IPv6 address without its brackets; "" for what is no host and port.
+
+    Nothing may follow the port: the header becomes part of image addresses and of the Link header.
+    """
+    match = _HOST_AND_PORT.fullmatch(host_header.strip().lower())
+    if match is None:
+        return ""
+    return match["bracketed"] or match["host"].removesuffix(".")
 
 
 def is_cross_site(
