@@ -50,6 +50,32 @@ async def test_a_token_needs_no_origin_but_a_foreign_one_is_refused(api: Api):
     assert foreign.json()["code"] == "cross_site"
 
 
+async def test_only_a_token_stands_in_for_an_origin(api: Api):
+    """Browsers send `Basic` for http://name:password@... of any page; it signs nobody in here."""
+    admin = await api.as_role("admin")
+    del admin.headers["origin"]
+
+    answer = await admin.post("/api/auth/sign-out", headers={"authorization": "Basic eDp5"})
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "cross_site")
+
+
+async def test_a_websocket_is_closed_before_anything_looks_at_it(api: Api):
+    said = []
+
+    async def send(message) -> None:
+        said.append(message)
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    for path in ("/api/tasks", "/", "/images/x"):
+        headers = [(b"host", b"127.0.0.1:8765")]
+        await api.app({"type": "websocket", "path": path, "headers": headers, "query_string": b""}, receive, send)
+
+    assert [message["type"] for message in said] == ["websocket.close"] * 3
+
+
 async def test_every_answer_carries_the_security_headers(api: Api):
     for path in ("/", "/api/me", "/api/none", "/healthz", "/assets/none.js"):
         headers = (await api.anonymous.get(path)).headers

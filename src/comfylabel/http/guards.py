@@ -62,6 +62,9 @@ class Guard:
         self._headers = rules.headers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})  # there is none here; the server answers 403
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -94,7 +97,7 @@ class Guard:
             fetch_site=headers.get("sec-fetch-site"),
             own_origins=(self._rules.origin.lower(), _seen_origin(scope, headers)),
             # No page of another site can send a token without asking first, and nobody answers that it may.
-            has_session="authorization" not in headers
+            has_session=not headers.get("authorization", "").lower().startswith("bearer ")
             and self._rules.session_cookie in cookie_parser(headers.get("cookie", "")),
         )
 
