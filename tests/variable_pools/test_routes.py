@@ -6,6 +6,7 @@ import pytest
 
 from comfylabel.db.pool import Database
 from comfylabel.errors import InvalidField
+from comfylabel.http.pagination import encode_cursor
 from comfylabel.variable_pools import repository
 from tests.support.app import Api
 
@@ -165,6 +166,23 @@ async def test_pools_are_listed_in_pages_by_name(admin: httpx.AsyncClient):
     rest = (await admin.get("/api/variable-pools", params={"limit": 9, "cursor": first["next_cursor"]})).json()["data"]
     assert [row["name"] for row in first["items"] + rest["items"]] == list("abcde")
     assert rest["next_cursor"] is None
+
+
+@pytest.mark.parametrize(
+    "position",
+    [
+        *({"name": "a\x00", "version": 1}, {"name": ["a"], "version": 1}, {"name": "a", "version": "1"}),
+        *({"name": "a", "version": 2**31}, {"name": "a", "version": 1e300}, {"name": "a", "version": -1}),
+    ],
+)
+async def test_a_forged_cursor_is_refused(admin: httpx.AsyncClient, position: dict[str, object]):
+    answer = await admin.get("/api/variable-pools", params={"cursor": encode_cursor(position)})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
+
+
+async def test_a_name_that_no_pool_can_have_is_refused(admin: httpx.AsyncClient):
+    answer = await admin.get("/api/variable-pools", params={"name": "a\x00"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
 
 
 async def test_a_million_items_are_one_pool(admin: httpx.AsyncClient):

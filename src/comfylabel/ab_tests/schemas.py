@@ -1,23 +1,17 @@
 """An A/B test, and the bodies of its routes."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from comfylabel.ab_tests.bucketing import Variant
+from comfylabel.http.moments import Moment
 
 # PostgreSQL's text holds no NUL.
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
-
-
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("must lie in the years 1 to 9999 UTC") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +36,7 @@ class NewAbTest(BaseModel):
 
     name: Name
     variants: Annotated[list[VariantBody], Field(min_length=1, max_length=26)]
-    expires_at: Annotated[AwareDatetime, AfterValidator(_in_utc)]
+    expires_at: Moment
 
 
 class AssignBody(BaseModel):

@@ -6,7 +6,9 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from comfylabel.http.moments import Moment
 
 
 class Role(StrEnum):
@@ -110,7 +112,7 @@ class NewToken(Body):
     """Without `expires_at` it works until it is revoked."""
 
     name: Name
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 # Answers

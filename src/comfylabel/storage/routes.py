@@ -15,7 +15,8 @@ from comfylabel.storage.store import ObjectStore
 
 router = APIRouter(tags=["images"])
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+# No image has 10^18 bytes, and Python reads no number of thousands of digits: such a range is ignored.
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _ALWAYS = {
     # Another site's page may show an image whose address it was given; the labelling screen itself is another
     # site when a CDN serves the images, and reads them by fetch.

@@ -20,6 +20,8 @@ MAX_ITEMS = 1_000_000
 MAX_ITEM_LENGTH = 10_000
 # Drawn by POST; fits a bigint column and every JSON reader.
 _SAMPLING_SEED_BITS = 53
+# PostgreSQL's int: a forged cursor beyond it is refused, not a failure.
+_LARGEST_VERSION = 2**31 - 1
 
 
 class VariablePoolService:
@@ -30,9 +32,7 @@ class VariablePoolService:
         check_name(name)
         check_items(items)
         async with self.database.transaction() as connection:
-            row = await repository.insert_first(
-                connection, pool_id=uuid7(), name=name, mode=mode, items=items
-            )
+            row = await repository.insert_first(connection, pool_id=uuid7(), name=name, mode=mode, items=items)
         if row is None:
             raise Conflict(
                 f"There is a variable pool named {name!r} already; add a version to that one.",
@@ -40,9 +40,7 @@ class VariablePoolService:
             )
         return row
 
-    async def add_version(
-        self, pool_id: uuid.UUID, *, mode: Mode | None, items: Sequence[str]
-    ) -> VariablePoolRow:
+    async def add_version(self, pool_id: uuid.UUID, *, mode: Mode | None, items: Sequence[str]) -> VariablePoolRow:
         check_items(items)
         async with self.database.transaction() as connection:
             pool = await repository.get_row(connection, pool_id)
@@ -55,7 +53,9 @@ class VariablePoolService:
     async def list_pools(
         self, *, name: str | None, cursor: str | None, limit: int
     ) -> tuple[list[VariablePoolRow], str | None]:
-        position = decode_cursor(cursor, {"name": str, "version": int})
+        if name is not None and "\x00" in name:
+            raise InvalidField("name", "must not contain a NUL character")
+        position = decode_cursor(cursor, {"name": _cursor_name, "version": _cursor_version})
         after = (position["name"], position["version"]) if position else None
         async with self.database.connection() as connection:
             rows = await repository.list_rows(connection, name=name, after=after, limit=limit + 1)
@@ -99,6 +99,18 @@ class VariablePoolService:
 
 def _first(pool: VariablePool, seed: int, count: int) -> list[str]:
     return [item for (item,) in itertools.islice(combinations([pool], seed), count)]
+
+
+def _cursor_name(value: Any) -> str:
+    if not isinstance(value, str) or "\x00" in value:
+        raise ValueError(value)
+    return value
+
+
+def _cursor_version(value: Any) -> int:
+    if not isinstance(value, int) or not 0 < value <= _LARGEST_VERSION:
+        raise ValueError(value)
+    return value
 
 
 def _no_pool(pool_id: uuid.UUID) -> NotFound:
