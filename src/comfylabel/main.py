@@ -22,6 +22,7 @@ from comfylabel.ab_tests.routes import router as ab_tests_router
 from comfylabel.ab_tests.service import AbTestService
 from comfylabel.accounts.dependencies import Admin
 from comfylabel.accounts.idempotency import Idempotency
+from comfylabel.accounts.large_bodies import LargeBodiesFromAdmins
 from comfylabel.accounts.routes import router as accounts_router
 from comfylabel.accounts.secret_key import secret_key
 from comfylabel.accounts.service import SESSION_COOKIE, AccountService
@@ -63,6 +64,7 @@ from comfylabel.workflows.service import WorkflowService
 WEB = Path(__file__).parent / "web"
 # A workflow's JSON of any honest size, or a pool of a million items; larger bodies are refused in words.
 MAX_UPLOAD_BYTES = 64 * 2**20
+LARGER_BODIES = {"/api/workflows": MAX_UPLOAD_BYTES, "/api/variable-pools": MAX_UPLOAD_BYTES}
 # Lines of an export are many, and a local network is faster than gzip.
 NOT_WORTH_COMPRESSING = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/x-ndjson", "application/jsonl")
 
@@ -109,6 +111,7 @@ def install_middleware(app: FastAPI, settings: Settings) -> None:
     """From the inside out: the last one added sees a request first."""
     metrics = app.state.metrics = Metrics()
     app.add_middleware(Idempotency)
+    app.add_middleware(LargeBodiesFromAdmins, larger_bodies=LARGER_BODIES)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5, exclude_content_types=NOT_WORTH_COMPRESSING)
     error_handler.install(app)
     app.add_middleware(CountRequests, metrics=metrics)
@@ -119,7 +122,7 @@ def install_middleware(app: FastAPI, settings: Settings) -> None:
             host_names=own_names(settings),
             session_cookie=SESSION_COOKIE,
             image_origins={url for url in (settings.cdn_url, settings.public_url) if url},
-            larger_bodies={"/api/workflows": MAX_UPLOAD_BYTES, "/api/variable-pools": MAX_UPLOAD_BYTES},
+            larger_bodies=LARGER_BODIES,
         ),
     )
 

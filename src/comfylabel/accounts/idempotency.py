@@ -13,12 +13,11 @@ from uuid import UUID
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
-from starlette.requests import cookie_parser
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from comfylabel.accounts import idempotency_repository as repository
-from comfylabel.accounts.service import SESSION_COOKIE, AccountService
+from comfylabel.accounts.large_bodies import sender
 from comfylabel.db.pool import Database
 from comfylabel.http.envelope import failed
 
@@ -155,12 +154,7 @@ async def _key_and_user(scope: Scope) -> tuple[str | None, UUID | None]:
     key = headers.get("idempotency-key")
     if key is None or scope["path"].startswith("/api/auth/"):
         return None, None
-    accounts: AccountService = scope["app"].state.accounts
-    kind, _, token = headers.get("authorization", "").partition(" ")
-    principal = await accounts.principal(
-        session=cookie_parser(headers.get("cookie", "")).get(SESSION_COOKIE),
-        token=token if kind.lower() == "bearer" else None,
-    )
+    principal = await sender(scope)
     return key, principal.user_id if principal else None
 
 

@@ -102,9 +102,12 @@ class Guard:
         )
 
     def _body_limit(self, scope: Scope) -> int:
-        path = f"{scope['path']}/"
-        limits = (limit for start, limit in self._rules.larger_bodies.items() if path.startswith(f"{start}/"))
-        return next(limits, MAX_BODY_BYTES)
+        return body_limit(scope["path"], self._rules.larger_bodies)
+
+
+def body_limit(path: str, larger_bodies: Mapping[str, int]) -> int:
+    limits = (limit for start, limit in larger_bodies.items() if f"{path}/".startswith(f"{start}/"))
+    return next(limits, MAX_BODY_BYTES)
 
 
 def _seen_origin(scope: Scope, headers: Headers) -> str:
