@@ -1,5 +1,6 @@
 """The labelling page in a real Chromium on the real server: by finger, by key, and when things go wrong."""
 
+import re
 from typing import Any
 
 import pytest
@@ -96,6 +97,44 @@ async def test_texts_of_strangers_stay_texts(people: People, site: Site):
     assert await page.locator(".label-title").inner_text() == HOSTILE
     assert await page.locator("img[src='x'], .prompt b").count() == 0
     assert await page.title() == "ComfyUI Data Label"
+
+
+@pytest.mark.parametrize("device", [PHONE, DESK], ids=["phone", "desk"])
+async def test_a_long_prompt_is_cut_at_its_end_and_opens_whole(people: People, site: Site, device: dict[str, Any]):
+    text = ("an old fisherman on a wooden pier at golden hour, " * 40).strip()
+    task = await site.add_task(prompts=1, texts=[text])
+    page = await open_task(people, task, device)
+
+    assert await page.evaluate(_FIRST_LETTER_SEEN)
+    await page.locator(".prompt-text").click()
+    sheet = page.locator("#prompt-sheet p")
+    await sheet.wait_for()
+    assert await sheet.inner_text() == text
+
+
+_FIRST_LETTER_SEEN = """() => {
+  const shown = document.querySelector('.prompt-text span');
+  const letter = new Range();
+  letter.setStart(shown.firstChild, 0);
+  letter.setEnd(shown.firstChild, 1);
+  return letter.getBoundingClientRect().top >= shown.getBoundingClientRect().top - 1;
+}"""
+
+
+async def test_leaving_a_task_does_not_throw_unsent_answers_away(people: People, site: Site):
+    people.expected.append("Failed to load resource")
+    task = await site.add_task(prompts=2)
+    page = await open_task(people, task)
+    await shown(page, task, 0)
+    await page.route("**/api/annotations", lambda route: route.abort())
+    await page.keyboard.press("1")
+    await page.get_by_text("1 unsent").wait_for()
+
+    await page.get_by_role("link", name="Back to the list").click()
+    await page.get_by_role("heading", name="Label").wait_for()
+    await page.unroute("**/api/annotations")
+    await page.get_by_role("link", name=re.compile("labelling")).first.click()
+    await site.until_answers(task, [(0, "choice", 0, None)])
 
 
 async def test_answers_wait_while_the_server_is_away(people: People, site: Site):

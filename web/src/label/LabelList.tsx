@@ -52,7 +52,9 @@ function LabelCard({ task }: { task: LabelTask }) {
   return (
     <>
       <div class="label-card-text">
-        <h2 class="card-title">{title}</h2>
+        <h2 class="card-title" dir="auto">
+          {title}
+        </h2>
         <p class="soft">
           {task.done_by_me} of {total} {total === 1 ? 'batch' : 'batches'} labelled by you
         </p>

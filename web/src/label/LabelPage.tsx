@@ -15,9 +15,17 @@ import './label.css';
 
 const POLL_MS = 3_000;
 
+/** One for as long as the page is open: answers that wait outlive the visit to one task. */
+const sender = keptWarm(new Sender(post));
+
 export function LabelPage({ taskId }: { taskId: string }) {
-  const [{ session, sender }] = useState(() => begin(taskId));
-  useEffect(() => keepWarm(sender), []);
+  const [session] = useState(
+    () =>
+      new LabelSession(
+        taskId,
+        serverFor(taskId, (answer) => sender.put(answer)),
+      ),
+  );
   useKeys(session);
   usePrefetch(session);
   useEffect(() => {
@@ -26,22 +34,11 @@ export function LabelPage({ taskId }: { taskId: string }) {
   const working = session.phase.value === 'work';
   return (
     <main class="labelling" data-phase={session.phase}>
-      <Top session={session} sender={sender} />
-      {!me.value ? <SessionEnded sender={sender} /> : working ? <Work session={session} /> : <Rest session={session} />}
-      <Refusal sender={sender} />
+      <Top session={session} />
+      {!me.value ? <SessionEnded /> : working ? <Work session={session} /> : <Rest session={session} />}
+      <Refusal />
     </main>
   );
-}
-
-function begin(taskId: string) {
-  const sender = new Sender(post);
-  return {
-    sender,
-    session: new LabelSession(
-      taskId,
-      serverFor(taskId, (answer) => sender.put(answer)),
-    ),
-  };
 }
 
 function Work({ session }: { session: LabelSession }) {
@@ -54,7 +51,7 @@ function Work({ session }: { session: LabelSession }) {
   );
 }
 
-function Top({ session, sender }: { session: LabelSession; sender: Sender }) {
+function Top({ session }: { session: LabelSession }) {
   const { mine, total } = session.progress.value;
   const unsent = sender.unsent.value;
   return (
@@ -62,7 +59,9 @@ function Top({ session, sender }: { session: LabelSession; sender: Sender }) {
       <a class="button quiet square" href="/label" aria-label="Back to the list">
         <Icon name="back" size={22} />
       </a>
-      <span class="label-title">{session.standing.value?.title}</span>
+      <span class="label-title" dir="auto">
+        {session.standing.value?.title}
+      </span>
       <span class="unsent" role="status">
         {sender.held.value && `${unsent} unsent`}
       </span>
@@ -89,11 +88,11 @@ function Prompt({ session }: { session: LabelSession }) {
     <div class="prompt">
       <h1 class="unseen">Which picture is better?</h1>
       <button class="prompt-text" popovertarget="prompt-sheet" aria-label={`Prompt: ${batch.prompt}`}>
-        <span>{batch.prompt}</span>
+        <span dir="auto">{batch.prompt}</span>
       </button>
       <div id="prompt-sheet" class="sheet" popover="auto">
         <h2>Prompt</h2>
-        <p>{batch.prompt}</p>
+        <p dir="auto">{batch.prompt}</p>
         {batch.seeds.length > 0 && (
           <>
             <h2>Seeds</h2>
@@ -113,7 +112,7 @@ function Prompt({ session }: { session: LabelSession }) {
 
 function Rest({ session }: { session: LabelSession }) {
   const phase = session.phase.value;
-  const polling = phase === 'waiting' || phase === 'away';
+  const polling = phase === 'waiting' || phase === 'gone' || phase === 'away';
   usePoll(async () => (polling ? session.load() : undefined), POLL_MS, polling);
   const { mine } = session.progress.value;
   const back = session.batches.value.length > 0 && (
@@ -149,7 +148,7 @@ function Rest({ session }: { session: LabelSession }) {
     case 'gone':
       return (
         <Notice icon="empty" title="There is nothing to label here" live>
-          <p>The task has no pictures yet, or it was removed.</p>
+          <p>The task has no pictures yet, or it was removed. Pictures that come appear here by themselves.</p>
           {list}
         </Notice>
       );
@@ -165,7 +164,7 @@ function Rest({ session }: { session: LabelSession }) {
   }
 }
 
-function SessionEnded({ sender }: { sender: Sender }) {
+function SessionEnded() {
   const unsent = sender.unsent.value;
   return (
     <Notice icon="key" title="Your session has ended" live>
@@ -180,7 +179,7 @@ function SessionEnded({ sender }: { sender: Sender }) {
   );
 }
 
-function Refusal({ sender }: { sender: Sender }) {
+function Refusal() {
   const words = sender.refused.value;
   return (
     <div class="toast-place" role="alert">
@@ -197,17 +196,12 @@ function Refusal({ sender }: { sender: Sender }) {
 }
 
 /** Send as soon as the network is back; ask before unsent answers are thrown away. */
-function keepWarm(sender: Sender): () => void {
-  const stop = new AbortController();
-  addEventListener('online', () => void sender.flush(), { signal: stop.signal });
-  addEventListener(
-    'beforeunload',
-    (event) => {
-      if (sender.unsent.value > 0) event.preventDefault();
-    },
-    { signal: stop.signal },
-  );
-  return () => stop.abort();
+function keptWarm(sender: Sender): Sender {
+  addEventListener('online', () => void sender.flush());
+  addEventListener('beforeunload', (event) => {
+    if (sender.unsent.value > 0) event.preventDefault();
+  });
+  return sender;
 }
 
 function useKeys(session: LabelSession): void {

@@ -122,7 +122,8 @@ function Hint({ session }: { session: LabelSession }) {
   const rejecting = session.rejecting.value;
   const first = session.answers.value.size === 0 && session.rejected.value === null;
   const tap = matchMedia('(hover: none)').matches ? 'Tap' : 'Click or press the number of';
-  const words = rejecting ? `${tap} the picture to reject` : first ? `${tap} the better picture` : '';
+  const better = session.current.value?.thumbnails.length === 1 ? 'picture to choose it' : 'better picture';
+  const words = rejecting ? `${tap} the picture to reject` : first ? `${tap} the ${better}` : '';
   return (
     <p class="hint" role="status">
       {words && <span>{words}</span>}

@@ -35,7 +35,9 @@ export function TaskCard({ task, workflow, refresh }: Props) {
   return (
     <li class="card task" data-state={task.state}>
       <div class="task-head">
-        <h2 class="card-title">{title}</h2>
+        <h2 class="card-title" dir="auto">
+          {title}
+        </h2>
         <StateBadge task={task} />
       </div>
       <Progress task={task} title={title} />

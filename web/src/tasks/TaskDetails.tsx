@@ -35,7 +35,7 @@ export function TaskDetails({ task }: { task: Task }) {
       {standing.value && standing.value.failed > 0 ? (
         <Failures standing={standing.value} texts={texts.value} />
       ) : (
-        task.state !== 'DRAFT' && <p>Nothing has failed.</p>
+        task.state !== 'DRAFT' && task.state !== 'FROZEN' && <p>Nothing has failed.</p>
       )}
       {pilot.value ? <PilotReport pilot={pilot.value} /> : task.state === 'DRAFT' && <p>No pilot was run yet.</p>}
     </div>
@@ -57,7 +57,7 @@ function Failures({ standing, texts }: { standing: Progress; texts: Map<string, 
       <ul class="failed-prompts">
         {failed.map((prompt) => (
           <li key={prompt.prompt_id}>
-            <q>{texts.get(prompt.prompt_id) ?? prompt.prompt_id}</q>
+            <q dir="auto">{texts.get(prompt.prompt_id) ?? prompt.prompt_id}</q>
             <span class="soft">
               {count(prompt.failed)} failed, {count(prompt.done)} done, {some(prompt.retries_used, 'retry', 'retries')}
             </span>
