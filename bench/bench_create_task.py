@@ -1,4 +1,4 @@
-"""A task of 50k prompts x 4 seeds from pools whose product is 10^12 (DESIGN section 8, create_task)."""
+"""A task of 50k prompts x 4 seeds from pools whose product is 10^12."""
 
 import asyncio
 import re

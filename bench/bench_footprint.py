@@ -1,4 +1,4 @@
-"""Warm start and memory of `comfylabel up` (DESIGN section 8, footprint)."""
+"""Warm start and memory of `comfylabel up`."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""One figure of DESIGN's table: a value, what it is held against in the same run, and whether it holds."""
+"""One figure of the README's table: a value, what it is held against in the same run, and whether it holds."""
 
 import json
 from collections.abc import Callable

@@ -1,18 +1,18 @@
 """Every error a caller can meet: one base that carries the HTTP status and the stable code.
 
-    ComfyLabelError            500 internal
-      InvalidField             422 invalid_field      a value in the request, with its path
-      InvalidInput             422 (own code)         the request as a whole: workflow_invalid, binding_ambiguous, ...
-      PilotOutOfMemory         422 pilot_out_of_memory
-      NotSignedIn              401 not_signed_in
-      Forbidden                403 forbidden
-      NotFound                 404 not_found
-      Conflict                 409 (own code)         name_taken, in_use, ...
-        WrongState             409 wrong_state
-        NoHealthyWorker        409 no_healthy_worker
-      TooLarge                 413 too_large
-      TooManyRequests          429 too_many_requests
-      Unavailable              503 unavailable        database or store away
+ComfyLabelError            500 internal
+  InvalidInput             422 (own code)         the request as a whole: workflow_invalid, binding_ambiguous, ...
+    InvalidField           422 invalid_field      a value in the request, with its path
+    PilotOutOfMemory       422 pilot_out_of_memory
+  NotSignedIn              401 not_signed_in
+  Forbidden                403 forbidden
+  NotFound                 404 not_found
+  Conflict                 409 (own code)         name_taken, in_use, ...
+    WrongState             409 wrong_state
+    NoHealthyWorker        409 no_healthy_worker
+  TooLarge                 413 too_large
+  TooManyRequests          429 too_many_requests
+  Unavailable              503 unavailable        database or store away
 """
 
 from typing import Any

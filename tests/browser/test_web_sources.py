@@ -12,7 +12,7 @@ import pytest
 
 from tests.browser.conftest import ROOT
 
-# DESIGN's budget for the page that people wait for on a phone.
+# The budget for the page that people wait for on a phone.
 LABELLING_JAVASCRIPT = 25_000
 
 

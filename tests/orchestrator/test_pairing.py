@@ -1,4 +1,4 @@
-"""Who gets which worker: the guide's order, within the free slots, never a worker that refuses the workflow."""
+"""Who gets which worker: priority, queue, name, within the free slots; never one that refuses the workflow."""
 
 from collections import Counter
 from dataclasses import dataclass, replace

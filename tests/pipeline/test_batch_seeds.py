@@ -1,4 +1,4 @@
-"""Guide section 8: the seed that a row records is the one that made its image, native or in the loop."""
+"""The seed that a row records is the one that made its image, native or in the loop."""
 
 import hashlib
 from collections import Counter

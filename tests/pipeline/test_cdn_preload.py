@@ -1,4 +1,4 @@
-"""Guide section 8: the next 20 batches can be preloaded through a CDN: signed addresses that hold and cache."""
+"""The next 20 batches can be preloaded through a CDN: signed addresses that hold and cache."""
 
 import re
 from datetime import UTC, datetime, timedelta

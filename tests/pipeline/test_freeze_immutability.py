@@ -1,4 +1,4 @@
-"""Guide section 8: after freeze prompts, seeds and snapshot cannot change; the export matches what is stored."""
+"""After freeze prompts, seeds and snapshot cannot change; the export matches what is stored."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Guide section 8: the health probe updates a worker's status, and blocks runs when none is healthy."""
+"""The health probe updates a worker's status, and blocks runs when none is healthy."""
 
 from comfylabel.comfy.simulator import running_simulator
 from tests.support.pipeline import Line, running_orchestrator

@@ -1,4 +1,4 @@
-"""Guide section 8: a pilot that runs out of memory tries smaller sizes, at most three."""
+"""A pilot that runs out of memory tries smaller sizes, at most three."""
 
 from typing import Any
 from uuid import UUID

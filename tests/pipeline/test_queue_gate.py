@@ -1,4 +1,4 @@
-"""Guide section 8: nothing is sent while pending + running >= max_concurrent_jobs, whoever sent what is there."""
+"""Nothing is sent while pending + running >= max_concurrent_jobs, whoever sent what is there."""
 
 import asyncio
 import uuid

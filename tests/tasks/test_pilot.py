@@ -173,6 +173,6 @@ def test_the_forecast_of_a_thousand_images() -> None:
     assert forecast([3.0, 3.2], 1000, worker, []) == {
         "seconds_per_image": 3.1,
         "eta_seconds": {"low": 3000, "high": 3200},
-        "gpu_hours": 0.86,
+        "gpu_hours": 0.8611,
         "workers": {str(worker): 3.1},
     }

@@ -34,7 +34,7 @@ def read_answer(
     """`spam` and `kind` left out (None) say nothing; said both, they must agree."""
     meant = _kind_meant(kind, spam)
     if meant is Kind.SPAM:
-        # The guide's payload carries an index even then; it means nothing and is not kept.
+        # Clients may send an index even then; it means nothing and is not kept.
         return Answer(meant, None, None)
     if meant is not Kind.CHOICE:
         for name, index in (("chosen_index", chosen_index), ("rejected_index", rejected_index)):

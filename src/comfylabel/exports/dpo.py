@@ -94,7 +94,7 @@ class Decision:
 def to_line(
     batch: JudgedBatch, task: TaskFacts, profile: Profile = "default", pseudonym_key: str = ""
 ) -> dict[str, Any] | LeftOut:
-    """Exactly the guide's seven keys; `full` adds to them and to the images, and renames nothing."""
+    """Exactly seven keys; `full` adds to them and to the images, and renames nothing."""
     decision = decide(batch)
     if isinstance(decision, LeftOut):
         return decision

@@ -50,7 +50,7 @@ async def export_dpo(
     _principal: Operator,
     service: Service,
     *,
-    profile: Annotated[Profile, Query(description="full adds provenance to the guide's seven keys")] = "default",
+    profile: Annotated[Profile, Query(description="full adds provenance to the seven keys")] = "default",
     cursor: Annotated[UUID | None, Query(description="batch_id of the last line that was received")] = None,
 ) -> LinesResponse:
     """Streamed while it is made. An answer that breaks off is not whole: ask again from its last line."""

@@ -1,4 +1,4 @@
-"""What the export routes answer. A line itself is the guide's: JSON lines, not an envelope."""
+"""What the export routes answer. A line itself comes without an envelope: JSON lines."""
 
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,7 @@
 """Which waiting submission goes to which worker now. Pure.
 
-The rule (guide section 7): enabled and HEALTHY workers that can run it and have a free slot, by priority, then by
-current_queue_len, then by name; the first one wins. Nothing else decides.
+The rule: enabled and HEALTHY workers that can run it and have a free slot, by priority, then by current_queue_len,
+then by name; the first one wins. Nothing else decides.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

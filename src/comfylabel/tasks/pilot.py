@@ -151,6 +151,6 @@ def forecast(
             "low": round(min(seconds_per_image) * images),
             "high": round(max(seconds_per_image) * images),
         },
-        "gpu_hours": round(mean * images / 3600, 2),
+        "gpu_hours": round(mean * images / 3600, 4),
         "workers": {str(worker): round(mean, 2) if worker == measured else None for worker in {measured, *workers}},
     }

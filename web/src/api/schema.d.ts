@@ -4802,7 +4802,7 @@ export interface operations {
     export_dpo: {
         parameters: {
             query?: {
-                /** @description full adds provenance to the guide's seven keys */
+                /** @description full adds provenance to the seven keys */
                 profile?: "default" | "full";
                 /** @description batch_id of the last line that was received */
                 cursor?: string | null;
