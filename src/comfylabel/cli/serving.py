@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from comfylabel.cli.database import open_database, require_current
 from comfylabel.cli.settings import listen
+from comfylabel.http.connections import PatientProtocol
 from comfylabel.main import create_app
 from comfylabel.settings import Settings
 
@@ -47,7 +48,12 @@ async def serve(settings: Settings, database_url: str, *, listener: socket.socke
         listener, settings = listen(settings)
     app = create_app(settings, database_url=database_url)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_SECONDS
+        app,
+        http=PatientProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
