@@ -3,6 +3,7 @@
 `enqueue` joins the caller's transaction, so a job exists exactly if the change that wants it was committed.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,22 +95,36 @@ class JobConsumer:
         self._handlers = handlers
         self._lease = lease
 
+        self._under_way: set[asyncio.Task[Any]] = set()
+
     async def run(self) -> None:
         # Its own pool: PgQueuer binds JSON as text and must not meet our codecs.
         async with asyncpg.create_pool(self._url, min_size=2, max_size=4) as pool:
             queuer = PgQueuer(AsyncpgPoolDriver(pool))
             for name, handler in self._handlers.items():
-                queuer.entrypoint(name, on_failure="hold")(_reading_payload(handler))
-            await queuer.run(
-                batch_size=_BATCH,
-                max_concurrent_tasks=_MOST_PICKED,
-                dequeue_timeout=timedelta(seconds=2),
-                heartbeat_timeout=self._lease,
+                queuer.entrypoint(name, on_failure="hold")(self._tracked(handler))
+            running = asyncio.create_task(
+                queuer.run(
+                    batch_size=_BATCH,
+                    max_concurrent_tasks=_MOST_PICKED,
+                    dequeue_timeout=timedelta(seconds=2),
+                    heartbeat_timeout=self._lease,
+                )
             )
+            try:
+                await asyncio.shield(running)
+            finally:
+                # Told to stop, PgQueuer would wait for its handlers, and a submission may take an hour.
+                for task in (*self._under_way, running):
+                    task.cancel()
+                await asyncio.gather(running, return_exceptions=True)
 
+    def _tracked(self, handler: Handler) -> Callable[[Job], Awaitable[None]]:
+        async def handle(job: Job) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+            await handler(orjson.loads(job.payload or b"{}"))
 
-def _reading_payload(handler: Handler) -> Callable[[Job], Awaitable[None]]:
-    async def handle(job: Job) -> None:
-        await handler(orjson.loads(job.payload or b"{}"))
-
-    return handle
+        return handle
