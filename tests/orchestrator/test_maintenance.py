@@ -1,0 +1,81 @@
+"""What was left behind is taken up again: by the sweep in the rows, by the tidying on the workers."""
+
+import uuid
+
+from comfylabel.comfy.simulator import running_simulator
+from tests.pipeline.test_exactly_once import check_truth
+from tests.support.pipeline import Line, running_orchestrator
+from tests.support.waiting import until
+
+# Of a process that died between the reservation and the answer of GET /queue, for work that nobody asks for.
+ABANDONED = """
+insert into submissions (id, worker_id, task_id, prompt_id, chunk, attempt, state, seed_value, batch_size, graph_digest,
+  created_at)
+select gen_random_uuid(), $1, p.task_id, p.id, 0, 1, 'reserved', 1, 1, '', now() - interval '31 seconds'
+from prompts p where p.task_id = $2 limit 1
+"""
+
+
+async def test_pending_images_without_a_job_get_one(api):
+    line = await Line.of(api)
+    async with running_simulator() as simulator:
+        await line.add_worker(simulator.url)
+        task = await line.frozen_task()
+        await line.run(task)
+        assert await line.database.pool.fetchval("delete from pgqueuer returning 1")
+        async with running_orchestrator(api.settings, line.database.url):
+            assert (await line.until_ended(task))["state"] == "DONE"
+        await check_truth(line, task, simulator)
+
+
+async def test_a_submission_that_nobody_follows_is_followed_and_not_sent_again(api):
+    line = await Line.of(api)
+    async with running_simulator() as simulator:
+        simulator.faults.hold_jobs = True
+        await line.add_worker(simulator.url)
+        task = await line.frozen_task(prompts=1, seeds=2)
+        async with running_orchestrator(api.settings, line.database.url):
+            await line.run(task)
+            await until(lambda: simulator.log)
+        await line.database.pool.execute("delete from pgqueuer")
+        simulator.faults.hold_jobs = False
+        async with running_orchestrator(api.settings, line.database.url):
+            assert (await line.until_ended(task))["state"] == "DONE"
+        await check_truth(line, task, simulator)
+        assert len(simulator.log) == 1
+
+
+async def test_a_reservation_of_a_dead_process_gives_its_slot_back(api):
+    line = await Line.of(api)
+    async with running_simulator() as simulator:
+        worker = await line.add_worker(simulator.url)
+        task = await line.frozen_task(prompts=1, seeds=2)
+        pool = await line.add_pool("color")
+        waiting = await line.add_task(await line.add_workflow(name="autumn"), [pool], prompts=1, seeds=1)
+        await line.database.pool.execute(ABANDONED, worker, uuid.UUID(waiting["id"]))
+        await line.run(task)
+        async with running_orchestrator(api.settings, line.database.url):
+            assert (await line.until_ended(task))["state"] == "DONE"
+        assert await line.database.pool.fetchval("select count(*) from submissions where state = 'reserved'") == 0
+
+
+async def test_what_was_given_up_is_taken_off_a_worker_that_comes_back(api):
+    line = await Line.of(api)
+    async with (
+        running_simulator() as silent,
+        running_simulator() as other,
+        running_orchestrator(api.settings, line.database.url),
+    ):
+        silent.faults.hold_jobs = True
+        worker = await line.add_worker(silent.url, "a-silent", priority=9)
+        await line.add_worker(other.url, "b-other")
+        task = await line.frozen_task(prompts=1, seeds=2)
+        await line.run(task)
+        await until(lambda: silent.log)
+        silent.faults.proxy = "502"
+        assert (await line.until_ended(task))["state"] == "DONE"
+        silent.faults.proxy = None
+        assert (await line.call("POST", f"/api/workers/{worker}/test"))["healthy"]
+        await until(lambda: silent.queue.remaining == 0)
+        assert silent.log[0].outcome == "interrupted"
+        await check_truth(line, task, silent, other)
