@@ -195,3 +195,45 @@ def test_an_unknown_critical_chunk_is_refused_in_words():
 @pytest.mark.parametrize("data", [b"", b"GIF89a", b"<html>", b"RIFF\0\0\0\0WAVE", b"\xff\xd8", b"%PDF-1.7"])
 def test_other_formats_are_not_taken(data: bytes):
     assert detect_format(data) is None
+
+
+MANY = 120_000
+
+
+def many_frames() -> bytes:
+    frames = (b"ANMF" + struct.pack("<I", 16) + bytes(16)) * MANY
+    return b"RIFF" + struct.pack("<I", 4 + len(frames)) + b"WEBP" + frames
+
+
+def one_frame_of_many() -> bytes:
+    pieces = (b"ALPH" + struct.pack("<I", 0)) * MANY
+    frame = b"ANMF" + struct.pack("<I", 16 + len(pieces)) + bytes(16) + pieces
+    return b"RIFF" + struct.pack("<I", 4 + len(frame)) + b"WEBP" + frame
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PNG_SIGNATURE + png_chunk(b"IDAT", b"") * MANY + png_chunk(b"IEND", b""),
+        PNG_SIGNATURE + png_chunk(b"tEXt", b"") * MANY + png_chunk(b"IEND", b""),
+        b"\xff\xd8" + b"\xff\xd0" * MANY + b"\xff\xd9",
+        b"\xff\xd8" + b"\xff\xfe\x00\x02" * MANY + b"\xff\xd9",
+        many_frames(),
+        one_frame_of_many(),
+    ],
+    ids=["png, kept", "png, dropped", "jpeg, kept", "jpeg, dropped", "webp frames", "webp frame"],
+)
+def test_a_file_of_nothing_but_pieces_is_refused(data: bytes):
+    """Empty ones take a hundred times their bytes of memory to sort."""
+    image_format = detect_format(data)
+    assert image_format is not None
+    with pytest.raises(DamagedError, match="more pieces"):
+        strip(data, image_format)
+
+
+def test_a_large_honest_file_has_fewer_pieces():
+    """As many as 256 MiB in the 8 kB that libpng writes by default; here each is small."""
+    idat = png_chunk(b"IDAT", bytes(8))
+    data = PNG_SIGNATURE + idat * 33_000 + png_chunk(b"IEND", b"")
+
+    assert strip(data, "png") == data
