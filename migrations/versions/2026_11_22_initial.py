@@ -434,7 +434,8 @@ create table annotations (
   constraint choice_has_chosen check ((kind = 'choice') = (chosen_generation_id is not null)
     and (chosen_index is null) = (chosen_generation_id is null)
     and (rejected_index is null) = (rejected_generation_id is null)),
-  constraint rejected_goes_with_chosen check (rejected_index is null or (chosen_index is not null and rejected_index <> chosen_index)),
+  constraint rejected_goes_with_chosen check (rejected_index is null
+    or (chosen_index is not null and rejected_index <> chosen_index)),
   constraint spam_is_a_kind check (spam = (kind = 'spam'))
 );
 create unique index annotations_client on annotations (user_id, client_id) where client_id is not null;
@@ -455,7 +456,14 @@ create index annotation_history_annotation on annotation_history (annotation_id)
 def upgrade() -> None:
     op.execute("set local lock_timeout = '5s'")
     for sql in (
-        ACCOUNTS, WORKERS, WORKFLOWS, AB_TESTS, TASKS, FREEZE_GUARDS, GENERATIONS, ANNOTATIONS,
+        ACCOUNTS,
+        WORKERS,
+        WORKFLOWS,
+        AB_TESTS,
+        TASKS,
+        FREEZE_GUARDS,
+        GENERATIONS,
+        ANNOTATIONS,
         QueryBuilderEnvironment().build_install_query(),
     ):
         op.execute(sql)

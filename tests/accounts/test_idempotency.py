@@ -1,5 +1,4 @@
 import asyncio
-from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 from comfylabel.accounts.idempotency import _Request
 from comfylabel.db.pool import Database
 from tests.support.app import Api
+from tests.support.simulator import EXAMPLE_FILE
 from tests.support.unchanged import nothing_changes
 
 ANN = {"name": "ann", "role": "annotator"}
@@ -65,7 +65,7 @@ async def test_an_upload_is_the_same_however_it_is_cut_and_bounded(body: bytes, 
 async def test_an_upload_sent_again_is_known_again(api: Api):
     """Each attempt draws a new boundary."""
     admin = await api.as_role("admin")
-    graph = files("comfylabel.workflows").joinpath("examples/text_to_image.json").read_bytes()
+    graph = EXAMPLE_FILE.read_bytes()
     metadata = b'{"name": "example", "version": "1", "max_batch_size": 4}'
     parts: dict[str, Any] = {"workflow": ("w.json", graph, "application/json"), "metadata": (None, metadata)}
     first = await admin.post("/api/workflows", files=parts, headers=keyed())

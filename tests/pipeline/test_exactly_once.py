@@ -90,7 +90,7 @@ async def test_a_prompt_that_was_running_in_three_losses_is_given_up(api):
         task = await line.frozen_task(prompts=1, seeds=2)
         await line.run(task)
         for losses in range(3):
-            await until(lambda: len(simulator.log) == losses + 1 and simulator.log[-1].started)  # noqa: B023
+            await until(lambda: len(simulator.log) == losses + 1 and simulator.log[-1].started)  # noqa: B023 - awaited within the round
             await simulator.restart()
         ended = await line.until_ended(task)
     assert (ended["state"], ended["failed"]) == ("FAILED", 2)
@@ -112,10 +112,10 @@ async def test_a_prompt_that_waited_behind_others_is_not_blamed_for_losses(api):
         task = await line.frozen_task(prompts=1, seeds=2)
         await line.run(task)
         for losses in range(4):
-            await until(lambda: len(simulator.log) == 2 * losses + 2)  # noqa: B023
+            await until(lambda: len(simulator.log) == 2 * losses + 2)  # noqa: B023 - awaited within the round
             ours = simulator.log[-1].id
             # The third look at the history came after a look at the queue.
-            await until(lambda: sum(path.endswith(ours) for _, path in simulator.requests) >= 3)  # noqa: B023
+            await until(lambda: sum(path.endswith(ours) for _, path in simulator.requests) >= 3)  # noqa: B023 - awaited within the round
             await simulator.crash()
             await stranger.submit(NATIVE_GRAPH, str(uuid.uuid4()))
         simulator.faults.hold_jobs = False
@@ -278,7 +278,7 @@ async def test_kill_9_between_the_post_and_its_answer(api):
             simulator.faults.queued_but_silent = 1
             seen = len(simulator.log)
             process = subprocess.Popen(_orchestrator(line.database.url, api), cwd=ROOT)
-            await until(lambda: len(simulator.log) > seen and not simulator.faults.queued_but_silent, 60)  # noqa: B023
+            await until(lambda: len(simulator.log) > seen and not simulator.faults.queued_but_silent, 60)  # noqa: B023 - awaited within the round
             process.kill()
             process.wait()
         async with running_orchestrator(api.settings, line.database.url):

@@ -25,7 +25,7 @@ async def test_the_database_stops_and_starts_during_a_run(tmp_path):
             async with running_orchestrator(settings, url):
                 await line.run(task)
                 for goal in (3, 8):
-                    await until(lambda: len(simulator.log) >= goal)  # noqa: B023
+                    await until(lambda: len(simulator.log) >= goal)  # noqa: B023 - awaited within the round
                     await postgres.stop()
                     answer = await line.admin.get("/api/tasks")
                     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")

@@ -1,5 +1,6 @@
 """Graphs to send to a ComfyUI, real or simulated, and the caption of a simulated picture read back from its pixels."""
 
+from pathlib import Path
 from typing import Any
 
 import pyvips
@@ -8,6 +9,8 @@ from comfylabel.comfy.graph import Graph
 from comfylabel.comfy.simulator.font import GLYPH_HEIGHT, GLYPH_WIDTH, GLYPHS
 from comfylabel.comfy.simulator.pictures import CAPTION_MARGIN, caption_grid
 
+# As a person uploads it: what ComfyUI exports.
+EXAMPLE_FILE = Path(__file__).parent / "text_to_image_workflow_api.json"
 CHECKPOINT = "tiny-random-fp16.safetensors"
 WRITTEN = 200  # ink is nearly white, the panel behind it dark
 CHARACTERS = {glyph: character for character, glyph in GLYPHS.items()}

@@ -35,7 +35,7 @@ def test_work_grows_with_the_batch(size: int) -> None:
 def test_a_controlnet_on_the_way_to_a_kept_image_counts() -> None:
     graph: Graph = {
         **GRAPH,
-        "3": {**GRAPH["3"], "inputs": {**GRAPH["3"]["inputs"], "positive": ["7", 0]}},  # type: ignore[dict-item]
+        "3": {**GRAPH["3"], "inputs": {**GRAPH["3"]["inputs"], "positive": ["7", 0]}},  # type: ignore[dict-item]  # GRAPH is plain JSON
         "7": {"class_type": "ControlNetApplyAdvanced", "inputs": {"positive": ["6", 0]}},
         "8": {"class_type": "ControlNetApply", "inputs": {}},
     }

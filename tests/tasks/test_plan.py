@@ -25,7 +25,7 @@ from comfylabel.tasks.plan import (
 from comfylabel.variable_pools.schemas import Mode, VariablePool
 
 seeds = st.integers(0, SEED_SPACE - 1)
-moments = st.datetimes(datetime(1970, 1, 2), datetime(9000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+moments = st.datetimes(datetime(1970, 1, 2), datetime(9000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - the strategy adds it
 
 
 def pool(name: str, *items: str, mode: Mode = "permutation", version: int = 1) -> VariablePool:

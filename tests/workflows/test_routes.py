@@ -1,7 +1,6 @@
 import json
 import uuid
 from collections.abc import AsyncIterator
-from importlib.resources import files
 from typing import Any
 
 import httpx
@@ -13,9 +12,9 @@ from comfylabel.db.pool import Database
 from comfylabel.errors import Conflict, NoHealthyWorker
 from tests.support import rows
 from tests.support.app import Api
-from tests.support.simulator import text_to_image
+from tests.support.simulator import EXAMPLE_FILE, text_to_image
 
-EXAMPLE: Graph = json.loads(files("comfylabel.workflows").joinpath("examples/text_to_image.json").read_bytes())
+EXAMPLE: Graph = json.loads(EXAMPLE_FILE.read_bytes())
 
 
 @pytest.fixture

@@ -288,9 +288,7 @@ class ComfyClient:
             ) as response:
                 yield response
         except aiohttp.ClientPayloadError as error:
-            raise WorkerMisbehaved(
-                f"{self._shown}{path} was cut off: {_reason(error)}", kind="network"
-            ) from error
+            raise WorkerMisbehaved(f"{self._shown}{path} was cut off: {_reason(error)}", kind="network") from error
         except TimeoutError as error:
             seconds = f" within {timeout.total:g} s" if timeout.total else ""
             raise WorkerUnreachable(f"No answer from {self._shown}{path}{seconds}.") from error
@@ -329,9 +327,7 @@ class ComfyClient:
             http_status=status,
         )
 
-    async def _limited(
-        self, response: aiohttp.ClientResponse, path: str, limit: int
-    ) -> AsyncGenerator[bytes, None]:
+    async def _limited(self, response: aiohttp.ClientResponse, path: str, limit: int) -> AsyncGenerator[bytes, None]:
         """The body, given up as soon as it is longer than it may be, or announces to be."""
         received = response.content_length or 0
         if received <= limit:
@@ -360,9 +356,7 @@ async def _refuse_redirect(
     response = await handler(request)
     if 300 <= response.status < 400:  # noqa: PLR2004 - 3xx
         response.close()
-        raise aiohttp.WSServerHandshakeError(
-            response.request_info, (), status=response.status, message="redirect"
-        )
+        raise aiohttp.WSServerHandshakeError(response.request_info, (), status=response.status, message="redirect")
     return response
 
 

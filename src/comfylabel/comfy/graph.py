@@ -102,9 +102,7 @@ def parse_graph(raw: bytes) -> Graph:
 
 def _parse_json(raw: bytes) -> Any:
     try:
-        document = json.loads(
-            raw.decode("utf-8-sig"), parse_int=_integer, parse_float=_float, parse_constant=_constant
-        )
+        document = json.loads(raw.decode("utf-8-sig"), parse_int=_integer, parse_float=_float, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"The workflow file is not JSON: {error}.", code="not_json") from error
     try:

@@ -93,9 +93,7 @@ def _unfold_all(declared: dict[str, InputSpec], name: str, section: Any, given: 
         _unfold(declared, f"{name}.{inner}", spec, given)
 
 
-def _unfold_chosen(
-    declared: dict[str, InputSpec], name: str, spec: InputSpec, given: Mapping[str, Any]
-) -> None:
+def _unfold_chosen(declared: dict[str, InputSpec], name: str, spec: InputSpec, given: Mapping[str, Any]) -> None:
     """The inputs of the chosen option. A choice that is none, or is missing, declares nothing at all."""
     if name not in given:
         return
@@ -106,9 +104,7 @@ def _unfold_chosen(
             return
 
 
-def _unfold_autogrow(
-    declared: dict[str, InputSpec], name: str, spec: InputSpec, given: Mapping[str, Any]
-) -> None:
+def _unfold_autogrow(declared: dict[str, InputSpec], name: str, spec: InputSpec, given: Mapping[str, Any]) -> None:
     """A row of equal inputs, the first `min` of them required when their template is."""
     template = spec.options.get("template")
     if not isinstance(template, Mapping):

@@ -20,7 +20,7 @@ def dump(url: str) -> str:
     """pg_dump's words about this database, without what differs from run to run."""
     program = wheel_binaries().directory / "pg_dump"
     options = ("--schema-only", "--no-owner", "--no-privileges", "--exclude-table=generations_*")
-    output = subprocess.run((program, *options, url), check=True, capture_output=True, text=True).stdout  # noqa: S603
+    output = subprocess.run((program, *options, url), check=True, capture_output=True, text=True).stdout  # noqa: S603 - a program of ours
     noise = r"^(--.*|SET .*|SELECT pg_catalog\.set_config.*|\\(un)?restrict .*)?\n"
     return _HEADER + re.sub(r"\n(?=(CREATE|ALTER) )", "\n\n", re.sub(noise, "", output, flags=re.MULTILINE))
 

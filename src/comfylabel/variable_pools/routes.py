@@ -61,9 +61,7 @@ async def get_variable_pool(
 
 
 @router.post("/{pool_id}/versions", status_code=201, response_model=Envelope[VariablePoolSummary])
-async def add_variable_pool_version(
-    pool_id: uuid.UUID, body: NewVersion, service: Service, _: Admin
-) -> Response:
+async def add_variable_pool_version(pool_id: uuid.UUID, body: NewVersion, service: Service, _: Admin) -> Response:
     """The next version of this pool; tasks made from an older one keep that."""
     row = await service.add_version(pool_id, mode=body.mode, items=body.items)
     return ok(row, status=201)

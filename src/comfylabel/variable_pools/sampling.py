@@ -20,9 +20,7 @@ def capacity(pools: Sequence[VariablePool]) -> int:
     return math.prod(len(pool.items) for pool in pools)
 
 
-def combinations(
-    pools: Sequence[VariablePool], sampling_seed: int, start: int = 0
-) -> Iterator[tuple[str, ...]]:
+def combinations(pools: Sequence[VariablePool], sampling_seed: int, start: int = 0) -> Iterator[tuple[str, ...]]:
     """Combinations `start`, `start` + 1, ... to the last, one item of each pool in the order of `pools`.
 
     `permutation` pools are walked in order, the last one fastest; `no_replacement` pools give the next random
@@ -64,9 +62,7 @@ class IndexPermutation:
         self.columns = max(1, -(-size // self.rows))
         width = (self.rows.bit_length() + 7) // 8
         self._operand_bytes = width
-        self._digest_bytes = min(
-            64, width + 8
-        )  # eight bytes more than needed: no visible bias from the remainder
+        self._digest_bytes = min(64, width + 8)  # eight bytes more than needed: no visible bias from the remainder
         key = seed.to_bytes(16, "big", signed=True)
         self._rounds = [
             (blake2b(bytes([number]), key=key, digest_size=self._digest_bytes), number % 2 == 0)

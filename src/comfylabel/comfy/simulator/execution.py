@@ -187,7 +187,7 @@ def _sources(graph: Mapping[str, Any], node_id: str) -> list[str]:
 
 
 def _is_link(value: Any, graph: Mapping[str, Any]) -> bool:
-    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in graph  # noqa: PLR2004
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and value[0] in graph  # noqa: PLR2004 - [node id, slot]
 
 
 def _cache_keys(graph: Mapping[str, Any], outputs: list[str]) -> dict[str, str]:

@@ -61,7 +61,7 @@ async def encode_text(_: Job, text: str, clip: Any) -> tuple[Any, ...]:  # noqa:
     return (text,)
 
 
-async def no_text(_: Job, conditioning: str) -> tuple[Any, ...]:  # noqa: ARG001
+async def no_text(_: Job, conditioning: str) -> tuple[Any, ...]:  # noqa: ARG001 - as above
     return ("",)
 
 
@@ -135,11 +135,11 @@ async def random_noise(_: Job, noise_seed: int) -> tuple[Any, ...]:
     return (Noise(noise_seed),)
 
 
-async def basic_guider(_: Job, model: Any, conditioning: str) -> tuple[Any, ...]:  # noqa: ARG001
+async def basic_guider(_: Job, model: Any, conditioning: str) -> tuple[Any, ...]:  # noqa: ARG001 - as above
     return (Guider(conditioning),)
 
 
-async def cfg_guider(_: Job, model: Any, positive: str, negative: str, cfg: float) -> tuple[Any, ...]:  # noqa: ARG001
+async def cfg_guider(_: Job, model: Any, positive: str, negative: str, cfg: float) -> tuple[Any, ...]:  # noqa: ARG001 - as above
     return (Guider(positive),)
 
 
@@ -147,11 +147,11 @@ async def schedule(_: Job, steps: int, **__: Any) -> tuple[Any, ...]:
     return (steps,)
 
 
-async def decode(_: Job, samples: Latent, vae: Any) -> tuple[Any, ...]:  # noqa: ARG001
+async def decode(_: Job, samples: Latent, vae: Any) -> tuple[Any, ...]:  # noqa: ARG001 - as above
     return (samples.pictures,)
 
 
-async def encode_pixels(_: Job, pixels: tuple[Picture, ...], vae: Any) -> tuple[Any, ...]:  # noqa: ARG001
+async def encode_pixels(_: Job, pixels: tuple[Picture, ...], vae: Any) -> tuple[Any, ...]:  # noqa: ARG001 - as above
     return (Latent(pixels),)
 
 

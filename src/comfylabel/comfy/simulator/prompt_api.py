@@ -41,7 +41,7 @@ async def post_prompt(simulator: "Simulator", request: web.Request) -> web.Strea
         status, answer = _submit(simulator, await read_json(request))
     except (BrokenRequest, TypeError):
         return trouble()
-    if status == 200:  # noqa: PLR2004
+    if status == 200:  # noqa: PLR2004 - HTTP
         if faults.take("queued_but_500"):
             return trouble()
         if faults.take("queued_but_cut"):

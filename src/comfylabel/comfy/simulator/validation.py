@@ -203,7 +203,7 @@ class _Run:
 
     def _validate_link(self, name: str, spec: list[Any], link: list[Any], reasons: list[Reason]) -> bool:
         """Whether what it leads to is valid. A link to nowhere raises: the reason then stands one node downstream."""
-        if len(link) != 2:  # noqa: PLR2004
+        if len(link) != 2:  # noqa: PLR2004 - [node id, slot]
             text = "Bad linked input, must be a length-2 list of [node_id, slot_index]"
             reasons.append(_reason("bad_linked_input", text, name, name, spec, received_value=link))
             return True
