@@ -150,6 +150,23 @@ async def test_a_password_signs_in_and_is_asked_for_before_it_changes(api: Api):
     assert old.status_code == 401
 
 
+async def test_a_new_password_ends_every_other_session(api: Api):
+    """Whoever stole one, or an invitation that lies in some inbox, is out; the person who changes it stays in."""
+    ann = await api.sign_in("annotator", "ann")
+    admin = await api.as_role("admin")
+    await ann.put("/api/me/password", json={"password": PASSWORD})
+    thief = api.client()
+    assert (await thief.post("/api/auth/password", json={"name": "ann", "password": PASSWORD})).status_code == 200
+    user_id = (await ann.get("/api/me")).json()["data"]["id"]
+    link = (await admin.post(f"/api/users/{user_id}/link")).json()["data"]["url"]
+
+    await ann.put("/api/me/password", json={"password": "another password", "current_password": PASSWORD})
+
+    by_link = await api.client().post("/api/auth/link", json={"token": token_of(link)})
+    assert [(await client.get("/api/me")).status_code for client in (ann, admin, thief)] == [200, 200, 401]
+    assert by_link.status_code == 401
+
+
 async def test_a_short_password_is_refused(api: Api):
     ann = await api.sign_in("annotator", "ann")
 

@@ -62,6 +62,13 @@ async def end_sessions(connection: Connection, user_id: UUID) -> None:
     await connection.execute(DELETE_SESSIONS, user_id)
 
 
+DELETE_OTHER_SESSIONS = "delete from sessions where user_id = $1 and token_hash <> $2"
+
+
+async def end_other_sessions(connection: Connection, user_id: UUID, kept: bytes) -> None:
+    await connection.execute(DELETE_OTHER_SESSIONS, user_id, kept)
+
+
 FORGET_EXPIRED = (
     "delete from sessions where expires_at < now()",
     "delete from sign_in_links where expires_at < now() - interval '1 day'",

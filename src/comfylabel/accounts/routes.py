@@ -62,9 +62,10 @@ async def me(principal: Anyone) -> Response:
 
 
 @router.put("/me/password", response_model=Envelope[None])
-async def change_own_password(body: OwnPasswordBody, principal: Anyone, service: Service) -> Response:
+async def change_own_password(request: Request, body: OwnPasswordBody, principal: Anyone, service: Service) -> Response:
     """Needs `current_password` once there is one."""
-    await service.change_own_password(principal, body.password, body.current_password)
+    session = request.cookies.get(SESSION_COOKIE)
+    await service.change_own_password(principal, body.password, body.current_password, session=session)
     return ok(None)
 
 

@@ -77,8 +77,13 @@ class AccountService:
             await repository.end_session(connection, credentials.hash_of(session))
             await repository.audit(connection, principal.user_id, "signed_out", principal.name)
 
-    async def change_own_password(self, principal: Principal, password: str, current: str | None) -> None:
-        """A stolen token or an open laptop must not lock the owner out: say the old password first."""
+    async def change_own_password(
+        self, principal: Principal, password: str, current: str | None, *, session: str | None
+    ) -> None:
+        """A stolen token or an open laptop must not lock the owner out: say the old password first.
+
+        Every other session ends: who changes a password because somebody else is signed in gets rid of them.
+        """
         _refuse_token(principal, "change a password")
         async with self._database.connection() as connection:
             old_hash = await repository.password_hash_of(connection, principal.user_id)
@@ -89,6 +94,8 @@ class AccountService:
         new_hash = await hash_password(password)
         async with self._database.transaction() as connection:
             await repository.set_password_hash(connection, principal.user_id, new_hash)
+            await repository.end_other_sessions(connection, principal.user_id, credentials.hash_of(session or ""))
+            await repository.withdraw_links(connection, principal.user_id)
             await repository.audit(connection, principal.user_id, "password_changed", principal.name)
 
     # Users
