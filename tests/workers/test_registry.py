@@ -119,6 +119,22 @@ async def test_moving_a_worker_forgets_what_was_said_of_the_old_address(api: Api
     assert moved.json()["data"]["comfyui_version"] == "0.3.40"
 
 
+async def test_a_key_does_not_move_to_another_server(api: Api):
+    """Nobody can read a stored key by pointing its worker at a server of their own; said again, it moves along."""
+    admin = await api.as_role("admin")
+    async with running_simulator(api_key="hunter2-hunter2") as old, running_simulator(api_key="hunter2-hunter2") as new:
+        worker = await added(admin, old.url, api_key="hunter2-hunter2")
+        path = f"/api/workers/{worker['id']}"
+        other_path = (await admin.patch(path, json={"base_url": f"{old.url}/behind/a/path"})).json()["data"]
+        moved = (await admin.patch(path, json={"base_url": new.url})).json()["data"]
+        with_key = {"base_url": old.url, "api_key": "hunter2-hunter2"}
+        moved_with_key = (await admin.patch(path, json=with_key)).json()["data"]
+
+    assert (worker["status"], other_path["has_api_key"]) == ("HEALTHY", True)
+    assert (moved["has_api_key"], moved["status"]) == (False, "UNHEALTHY")
+    assert (moved_with_key["has_api_key"], moved_with_key["status"]) == (True, "HEALTHY")
+
+
 async def test_changes_one_at_a_time_leave_the_rest(api: Api):
     admin = await api.as_role("admin")
     async with running_simulator() as simulator:

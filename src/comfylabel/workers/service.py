@@ -76,6 +76,8 @@ class WorkerService:
             changes["base_url"] = await self._checked_base_url(changes["base_url"])
         async with self._database.transaction() as connection:
             before = _present(await repository.lock(connection, worker_id), worker_id)
+            if "base_url" in changes and host_and_port(changes["base_url"]) != host_and_port(before.base_url):
+                changes.setdefault("api_key", None)  # another server: who may move a worker may not read its key
             if "name" in changes and await repository.name_is_taken(connection, changes["name"], worker_id):
                 raise _name_taken(changes["name"])
             worker = await repository.update(connection, replace(before, **changes))
