@@ -2,6 +2,8 @@
 
 import uuid
 
+import structlog
+
 from comfylabel.comfy.simulator import running_simulator
 from tests.pipeline.test_exactly_once import check_truth
 from tests.support.pipeline import Line, running_orchestrator
@@ -57,6 +59,29 @@ async def test_a_reservation_of_a_dead_process_gives_its_slot_back(api):
         async with running_orchestrator(api.settings, line.database.url):
             assert (await line.until_ended(task))["state"] == "DONE"
         assert await line.database.pool.fetchval("select count(*) from submissions where state = 'reserved'") == 0
+
+
+async def test_a_run_without_a_healthy_worker_raises_an_alert(api):
+    line = await Line.of(api)
+    settings = api.settings.model_copy(update={"health_interval_seconds": 0.1})
+    with structlog.testing.capture_logs() as told:
+
+        def heard(event: str) -> int:
+            return sum(entry["event"] == event for entry in told)
+
+        async with running_simulator() as simulator, running_orchestrator(settings, line.database.url):
+            await line.add_worker(simulator.url)
+            task = await line.frozen_task()
+            simulator.faults.proxy = "502"
+            await until(lambda: heard("worker_unhealthy"))
+            assert not heard("runs_wait_for_a_worker")  # nothing waits yet
+            simulator.faults.proxy = None
+            await until(lambda: heard("worker_healthy") == 2)
+            simulator.faults.hold_jobs = True
+            await line.run(task)
+            simulator.faults.proxy = "502"
+            await until(lambda: heard("runs_wait_for_a_worker"))
+            assert (await line.progress(task))["state"] == "RUNNING"
 
 
 async def test_what_was_given_up_is_taken_off_a_worker_that_comes_back(api):

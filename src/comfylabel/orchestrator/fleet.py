@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import aiohttp
-import structlog
 
 from comfylabel.comfy.client import ComfyClient
 from comfylabel.db.pool import Database
@@ -14,8 +13,6 @@ from comfylabel.workers import health
 from comfylabel.workers import repository as workers_repository
 from comfylabel.workers.schemas import Worker
 from comfylabel.workers.service import WorkerService
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +58,6 @@ class Fleet:
 
     async def found_dead(self, worker_id: UUID, reason: str) -> None:
         """A submission met a worker that does not answer: nobody else should wait for the next health check."""
-        log.warning("worker_unhealthy", worker=str(worker_id), reason=reason)
         async with self._database.transaction() as connection:
             await health.mark_dead(connection, worker_id, reason)
 

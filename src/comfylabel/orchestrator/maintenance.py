@@ -39,8 +39,14 @@ class Maintenance:
 
     async def check_health(self) -> None:
         """Every enabled worker, side by side; a slow one holds nobody back."""
-        await health.check_all(self.database, self.service, self.session)
+        checked = await health.check_all(self.database, self.service, self.session)
         self.dispatcher.wake()
+        now = datetime.now(UTC)
+        if not any(is_selectable(worker, now) for worker in checked):
+            async with self.database.connection() as connection:
+                waiting = await upkeep_repository.running_tasks(connection)
+            if waiting:
+                log.error("runs_wait_for_a_worker", tasks=len(waiting), cure="bring a worker back, or add one")
 
     async def sweep(self) -> None:
         """Rows without a job get one, finished tasks end, and what no process follows any more is taken up."""

@@ -63,12 +63,14 @@ async def note(database: Database, worker: Worker, result: Probe, *, explicit: b
     if noted is None:
         return worker
     if noted.status != worker.status:
-        write = log.info if noted.status == "HEALTHY" else log.warning
-        write("worker_status_changed", worker=noted.name, status=noted.status, reason=noted.reason)
+        if noted.status == "HEALTHY":
+            log.info("worker_healthy", worker=noted.name)
+        else:
+            log.warning("worker_unhealthy", worker=noted.name, reason=noted.reason)
     return noted
 
 
 async def mark_dead(connection: Connection, worker_id: UUID, reason: str) -> None:
     """A submission found it dead: nobody else has to find out by trying."""
     await repository.mark_dead(connection, worker_id, reason)
-    log.warning("worker_status_changed", worker_id=str(worker_id), status="UNHEALTHY", reason=reason)
+    log.warning("worker_unhealthy", worker=str(worker_id), reason=reason)
