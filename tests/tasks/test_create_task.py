@@ -157,6 +157,35 @@ async def test_a_bad_field_is_named_and_nothing_is_written(
     assert refused.value.data["errors"][0]["path"] == path
 
 
+async def test_items_that_make_an_endless_prompt_are_refused_and_nothing_is_written(
+    database: Database, tasks: TaskService, operator: Principal
+) -> None:
+    async with database.connection() as connection:
+        for name in ("a", "b", "c"):
+            await add_pool(connection, name, ["x", f"{name * 9000}"])
+    body = await new_task(database, variable_pool_ids=["a", "b", "c"], target_prompts=8)
+    async with nothing_changes(database):
+        with pytest.raises(InvalidField, match="more than 20000 characters") as refused:
+            await tasks.create_task(body, operator)
+    assert refused.value.data["errors"][0]["path"] == "variable_pool_ids"
+
+
+async def test_an_endless_text_in_the_workflow_is_refused_and_nothing_is_written(
+    database: Database, tasks: TaskService, operator: Principal, dress: UUID
+) -> None:
+    """A million placeholders, each for an item of 10 kB, would be 10 GB of one prompt."""
+    body = await new_task(database, variable_pool_ids=["dress"], target_prompts=2)
+    async with database.connection() as connection:
+        await connection.execute(
+            "update workflows set raw_definition = jsonb_set(raw_definition, '{6,inputs,text}', to_jsonb($1::text))",
+            "{dress}" * 3000,
+        )
+    async with nothing_changes(database):
+        with pytest.raises(InvalidField, match="more than 20000 characters") as refused:
+            await tasks.create_task(body, operator)
+    assert refused.value.data["errors"][0]["path"] == "workflow_id"
+
+
 async def test_more_than_the_capacity_is_refused_with_the_number(
     database: Database, tasks: TaskService, operator: Principal, dress: UUID, light: UUID
 ) -> None:

@@ -27,6 +27,8 @@ MAX_SEEDS_PER_PROMPT = 1000
 MAX_PROMPTS = 1_000_000
 # What one task's month of `generations` was designed for.
 MAX_IMAGES = 10_000_000
+# Far beyond what any text encoder reads. A file of 10 MB can hold a million placeholders, each for an item of 10 kB.
+MAX_TEXT_LENGTH = 20_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -60,6 +62,11 @@ def check_capacity(pools: Sequence[VariablePool], target_prompts: int) -> None:
     )
 
 
+def check_template(template: str) -> None:
+    if len(template) > MAX_TEXT_LENGTH:
+        raise InvalidField("workflow_id", f"has a prompt text of more than {MAX_TEXT_LENGTH} characters")
+
+
 def pool_versions(pools: Sequence[VariablePool]) -> str:
     """`v5` for one pool, `dress:v5,lighting:v2` for several; always a text."""
     if len(pools) == 1:
@@ -88,7 +95,10 @@ class TaskPlan:
         combined = islice(combinations(self.pools, self.sampling_seed), self.prompts)
         for position, items in enumerate(combined):
             variables = dict(zip(names, items, strict=True))
-            yield ids[position], self.task_id, position, compose(self.template, variables), variables
+            text = compose(self.template, variables)
+            if len(text) > MAX_TEXT_LENGTH:
+                raise InvalidField("variable_pool_ids", f"make a prompt of more than {MAX_TEXT_LENGTH} characters")
+            yield ids[position], self.task_id, position, text, variables
 
     def seed_rows(self) -> Iterator[tuple[UUID, UUID, int, int]]:
         """(id, prompt_id, position, seed_value)"""

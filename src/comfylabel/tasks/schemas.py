@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from comfylabel.tasks.lifecycle import TaskState
+from comfylabel.tasks.plan import MAX_TEXT_LENGTH
 
 SeedMode: TypeAlias = Literal["native", "loop"]
 PilotState: TypeAlias = Literal["running", "done", "failed", "cancelled"]
@@ -22,8 +23,7 @@ def _without_nul(text: str) -> str:
 
 
 Storable = Annotated[str, AfterValidator(_without_nul)]
-# Far beyond what any text encoder reads.
-Text = Annotated[Storable, StringConstraints(min_length=1, max_length=20_000)]
+Text = Annotated[Storable, StringConstraints(min_length=1, max_length=MAX_TEXT_LENGTH)]
 Notes = Annotated[Storable, StringConstraints(max_length=20_000)]
 Overlap = Annotated[int, Field(strict=True, ge=1, le=100)]
 

@@ -65,10 +65,12 @@ class TaskService:
                 raise InvalidField("workflow_id", f"names no workflow: {new.workflow_id}")
             pools = await pools_repository.resolve(connection, new.variable_pool_ids)
             plan.check_capacity(pools, new.target_prompts)
+            template = prompt_template(workflow.raw_definition, workflow.bindings)
+            plan.check_template(template)
             drawn = plan.TaskPlan(
                 task_id=uuid7(),
                 sampling_seed=secrets.randbelow(plan.SEED_SPACE),
-                template=prompt_template(workflow.raw_definition, workflow.bindings),
+                template=template,
                 pools=pools,
                 prompts=new.target_prompts,
                 seeds_per_prompt=new.seeds_per_prompt,
