@@ -86,9 +86,13 @@ def test_private_and_loopback_addresses_are_where_gpus_live(address: str):
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_is_judged_alike_however_it_is_wrapped(address):
     mapped = f"::ffff:{address}"
-    nat64 = str(IPv6Address(int(IPv6Address("64:ff9b::")) | int(address)))
+    translated = [
+        str(IPv6Address(int(IPv6Address(prefix)) | int(address)))
+        for prefix in ("64:ff9b::", "64:ff9b:1::", "64:ff9b:1:2::", "::ffff:0:0:0")
+    ]
 
-    assert (why_forbidden(mapped) is None) == (why_forbidden(nat64) is None) == (why_forbidden(str(address)) is None)
+    for wrapped in (mapped, *translated):
+        assert why_forbidden(wrapped) == why_forbidden(str(address))
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.5.5.5", "::1", "10.0.0.7", "::ffff:10.0.0.7", "fe80::1%eth0"])

@@ -24,7 +24,12 @@ _METADATA = tuple(
     )
 )
 _HOST_NAME = re.compile(r"[a-z0-9._-]+")
-_NAT64 = ip_network("64:ff9b::/96")
+# Gateways send what comes to these to the IPv4 address in the last 32 bits.
+_TRANSLATED = (
+    ip_network("64:ff9b::/96"),  # NAT64
+    ip_network("64:ff9b:1::/48"),  # NAT64 within one network, RFC 8215
+    ip_network("::ffff:0:0:0/96"),  # SIIT
+)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -116,7 +121,7 @@ def _unwrapped(ip: Address) -> Address:
             return ip.ipv4_mapped
         if ip.sixtofour is not None:
             return ip.sixtofour
-        if ip in _NAT64:
+        if any(ip in network for network in _TRANSLATED):
             return IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip
 
