@@ -39,8 +39,11 @@ class Canceller:
                 await withdraw_from_worker(client, str(submission.id))
 
     async def _end(self, submission: OpenSubmission) -> bool:
+        # The worker has ended it already: there is nothing to cancel, only images that nobody will fetch.
+        is_made = submission.state is SubmissionState.GENERATED
+        state = SubmissionState.LOST if is_made else SubmissionState.CANCELLED
         async with self.database.transaction() as connection:
-            if not await repository.end_submission(connection, submission.id, SubmissionState.CANCELLED, _ERROR):
+            if not await repository.end_submission(connection, submission.id, state, _ERROR):
                 return False
             if submission.batch_id is not None:
                 await repository.give_back(

@@ -48,6 +48,13 @@ class Request:
         return self.plan.workflow_id
 
 
+class WorkerGone(ComfyLabelError):
+    """The one worker that may take it was disabled or removed."""
+
+    status = 422
+    code = "worker_gone"
+
+
 class Dispatcher:
     """`admission` waits for a slot; `wake` says that one may be free."""
 
@@ -89,11 +96,14 @@ class Dispatcher:
                     await self._place(idle)
                 except AWAY as error:
                     log.warning("dispatch_paused", reason=f"the database does not answer: {error}")
+                except Exception:  # without this loop nothing is ever sent again
+                    log.exception("dispatch_failed")
 
     async def _place(self, idle: list[Request]) -> None:
         async with self._database.connection() as connection:
             loads = await workers_repository.loads(connection)
             refusals = await workers_repository.refusals(connection)
+        _refuse_vain(idle, {load.worker.id for load in loads})
         now, moment = datetime.now(UTC), time.monotonic()
         seats = [
             Seat(
@@ -122,6 +132,10 @@ class Dispatcher:
             admission = None
         except AWAY:
             admission = None
+        except Exception as error:  # noqa: BLE001 - it would fail on every worker, for ever: whoever waits shall know
+            if not request.admitted.done():
+                request.admitted.set_exception(error)
+            return
         finally:
             self._trying[worker.id] -= 1
             request.is_trying = False
@@ -132,3 +146,9 @@ class Dispatcher:
         else:
             request.admitted.set_result(admission)
         self._wake.set()
+
+
+def _refuse_vain(idle: list[Request], enabled: set[UUID]) -> None:
+    for request in idle:
+        if request.only_worker not in {None, *enabled} and not request.admitted.done():
+            request.admitted.set_exception(WorkerGone("The worker that it runs on was disabled or removed meanwhile."))

@@ -48,6 +48,11 @@ class Fleet:
             return self.client(worker)
         return self._lines[worker_id].client
 
+    def forget(self, worker_id: UUID, submission_id: UUID) -> None:
+        """Nobody waits for that submission any more; the worker may never have been spoken to."""
+        if worker_id in self._lines:
+            self._lines[worker_id].listener.forget(str(submission_id))
+
     def listener(self, worker_id: UUID) -> WorkerListener:
         """Of a worker that was spoken to before."""
         return self._lines[worker_id].listener

@@ -166,12 +166,13 @@ class Generator:
     async def _note_failure(self, chunk: Chunk, failed: SubmissionFailed) -> None:
         failure, submission = failed.failure, failed.ended
         log.info("submission_failed", submission=str(submission.id), kind=failure.kind, reason=failure.message)
-        decision = decide(failure, retries_used=chunk.retries_used, losses=chunk.losses)
         state = SubmissionState.LOST if failure.is_loss else SubmissionState.FAILED
         async with self.database.transaction() as connection:
             error = {"class": failure.kind.value, "message": failure.message}
             if not await repository.end_submission(connection, submission.id, state, error):
                 return  # cancelled meanwhile: its images are pending already
+            retries_used, losses = await repository.lock_budget(connection, submission.id, chunk.batch_id, chunk.number)
+            decision = decide(failure, retries_used=retries_used, losses=losses)
             await repository.give_back(
                 connection,
                 submission.id,

@@ -55,9 +55,12 @@ class Maintenance:
             orphans = await upkeep_repository.open_submissions_without_job(connection)
             await enqueue(connection, [generate_job(*orphan) for orphan in orphans])
             pilots = await upkeep_repository.running_pilots(connection)
+            abandoned = await upkeep_repository.ended_pilots_at_work(connection)
             await enqueue(connection, [pilot_job(pilot) for pilot in pilots])
             running = await upkeep_repository.running_tasks(connection)
             cancelled = await upkeep_repository.cancelled_tasks_at_work(connection)
+        for pilot_id in abandoned:
+            await self.canceller.cancel_pilot(pilot_id)
         for task_id in cancelled:
             await self.canceller.cancel_task(task_id)
         for task_id in running:
@@ -91,10 +94,12 @@ class Maintenance:
 
 
 async def every(seconds: float, step: Callable[[], Awaitable[None]]) -> None:
-    """Run `step` now and then again and again; an absent database or worker only delays it."""
+    """Run `step` now and then again and again; an absent database or worker only delays it, a fault is told."""
     while True:
         try:
             await step()
         except AWAY as error:
             log.warning("maintenance_delayed", step=step.__name__, reason=str(error))
+        except Exception:  # one fault must not end the steps beside it, nor the work under way
+            log.exception("maintenance_failed", step=step.__name__)
         await asyncio.sleep(seconds)

@@ -82,6 +82,8 @@ class Orchestrator:
                 await consumer.run()
             except AWAY as error:
                 log.warning("jobs_paused", reason=f"the database does not answer: {error}")
+            except Exception:  # what is under way goes on; only new jobs wait
+                log.exception("jobs_failed")
             await asyncio.sleep(_PAUSE_AWAY)
 
     def _handlers(self) -> Mapping[Entrypoint, Handler]:

@@ -155,7 +155,9 @@ _QUEUE_LENGTH = "update workers set current_queue_len = greatest($2, 0), updated
 async def mark_sent(
     connection: Connection, submission: Submission, *, batch_id: UUID | None, chunk: int, queue_length: int
 ) -> datetime | None:
-    """From now on the worker may hold it. None: it is not wanted any more, or somebody else decided about it."""
+    """From now on the worker may hold it. None: it is not wanted any more, or somebody else decided about it or sends
+    the same images; then the transaction must be rolled back.
+    """
     if not await connection.fetchval(_IS_WANTED, submission.id):
         return None
     await connection.execute(_QUEUE_LENGTH, submission.worker_id, queue_length)
@@ -164,9 +166,9 @@ async def mark_sent(
     )
     if sent_at is None or batch_id is None:
         return sent_at
-    tag = await connection.execute(_RUNNING, submission.id, submission.worker_id, batch_id, chunk)
-    await connection.execute(_COUNT_RUNNING, batch_id, _count(tag))
-    return sent_at
+    moved = _count(await connection.execute(_RUNNING, submission.id, submission.worker_id, batch_id, chunk))
+    await connection.execute(_COUNT_RUNNING, batch_id, moved)
+    return sent_at if moved else None
 
 
 _SENT_AGAIN = (
@@ -281,6 +283,19 @@ async def end_submission(
 ) -> bool:
     tag = await connection.execute(_END, submission_id, state.value, error, sources(SUBMISSION_MOVES, state))
     return _count(tag) == 1
+
+
+# The images before their batch, as everywhere.
+_LOCK_OWN = "select true from generations where batch_id = $1 and chunk = $2 and submission_id = $3 for update"
+_LOCK_BUDGET = "select retries_used, losses from batches where id = $1 for no key update"
+
+
+async def lock_budget(connection: Connection, submission_id: UUID, batch_id: UUID, chunk: int) -> tuple[int, int]:
+    """(retries_used, losses) of the prompt, which no other of its chunks changes before this transaction ends."""
+    await connection.execute(_LOCK_OWN, batch_id, chunk, submission_id)
+    row = await connection.fetchrow(_LOCK_BUDGET, batch_id)
+    assert row is not None
+    return row["retries_used"], row["losses"]
 
 
 async def give_back(

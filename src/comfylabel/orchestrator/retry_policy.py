@@ -23,12 +23,19 @@ class FailureKind(StrEnum):
     MISSING_MODEL = "missing_model"
     WORKER_LOST = "worker_lost"
     NOT_SENT = "not_sent"
+    NOT_TAKEN = "not_taken"
     INTERRUPTED = "interrupted"
     CANCELLED = "cancelled"
 
 
 _COUNTED = frozenset(
-    {FailureKind.EXECUTION_ERROR, FailureKind.OUT_OF_MEMORY, FailureKind.BROKEN_IMAGE, FailureKind.DEADLINE}
+    {
+        FailureKind.EXECUTION_ERROR,
+        FailureKind.OUT_OF_MEMORY,
+        FailureKind.BROKEN_IMAGE,
+        FailureKind.DEADLINE,
+        FailureKind.NOT_TAKEN,
+    }
 )
 _PERMANENT = frozenset({FailureKind.VALIDATION})
 _LOSSES = frozenset({FailureKind.WORKER_LOST, FailureKind.INTERRUPTED})

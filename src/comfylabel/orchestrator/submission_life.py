@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from comfylabel.comfy.client import ComfyClient
+from comfylabel.comfy.client import ComfyClient, Timeouts
 from comfylabel.comfy.errors import SubmissionRefused, SubmissionUnclear, WorkerError
 from comfylabel.comfy.graph import Graph
 from comfylabel.comfy.schemas import HistoryEntry
@@ -32,6 +32,9 @@ _LOOKS = (0.5, 0.5, 1.0, 1.0, 2.0)
 _LOOKS_PER_QUEUE = 3
 # "Absent" twice in a row, in /queue and then in /history, is what makes a submission lost.
 _ABSENCES = 2
+# A worker that answers all but POSTs, or a graph at which it stumbles: the prompt's retries decide between them.
+_POSTS = 3
+_NEVER_TAKES = f"The worker did not take it in {_POSTS} tries, and did not say why."
 
 _REFUSALS = {
     "missing_node": FailureKind.MISSING_NODE,
@@ -52,7 +55,7 @@ class Patience:
     longest that a live worker may take.
     """
 
-    post: float = 10.0
+    post: float = Timeouts().submit
     settle: float = 2.0
     worker_lost: float = 60.0
     deadline: float = 1800.0
@@ -94,7 +97,7 @@ class SubmissionLife:
             failed.submission = submission
             raise
         finally:
-            self._fleet.listener(submission.worker_id).forget(str(submission.id))
+            self._fleet.forget(submission.worker_id, submission.id)
         return submission, entry
 
     # ------------------------------------------------------------------------------------------------------ send
@@ -102,24 +105,27 @@ class SubmissionLife:
     async def _send(self, plan: Plan, attempt: int, batch_id: UUID | None, only_worker: UUID | None) -> Submission:
         admission = await self._dispatcher.admission(plan, attempt=attempt, only_worker=only_worker)
         submission = admission.submission
-        async with self._database.transaction() as connection:
-            sent_at = await repository.mark_sent(
-                connection,
-                submission,
-                batch_id=batch_id,
-                chunk=plan.chunk,
-                queue_length=admission.queue_length,
-            )
-        if sent_at is None:
+        try:
+            async with self._database.transaction() as connection:
+                sent_at = await repository.mark_sent(
+                    connection,
+                    submission,
+                    batch_id=batch_id,
+                    chunk=plan.chunk,
+                    queue_length=admission.queue_length,
+                )
+                if sent_at is None:
+                    raise Superseded  # noqa: TRY301 - it rolls the transaction back
+        except Superseded:
             await queue_gate.withdraw(self._database, submission.id)
-            raise Superseded
+            raise
         submission = replace(submission, state=SubmissionState.SENT, sent_at=sent_at)
         await reached("before_post")
         try:
             return await self._post(submission, admission.graph)
         except SubmissionFailed as failed:
             failed.submission = submission
-            self._fleet.listener(submission.worker_id).forget(str(submission.id))
+            self._fleet.forget(submission.worker_id, submission.id)
             raise
 
     async def _post(self, submission: Submission, graph: Graph) -> Submission:
@@ -149,11 +155,16 @@ class SubmissionLife:
 
     async def _settle(self, plan: Plan, submission: Submission) -> Submission:
         """Find out whether the worker has what was POSTed; send the same id again only when it has not."""
+        posts = 1
         while submission.state is SubmissionState.SENT:
             assert submission.sent_at is not None
             await asyncio.sleep(self._patience.post - _age(submission.sent_at))
             if await self._is_known(submission):
                 return await self._accepted(submission)
+            if posts == _POSTS:
+                await self._fleet.found_dead(submission.worker_id, _NEVER_TAKES)
+                raise SubmissionFailed(Failure(FailureKind.NOT_TAKEN, _NEVER_TAKES))
+            posts += 1
             async with self._database.transaction() as connection:
                 sent_at = await repository.mark_sent_again(connection, submission)
             if sent_at is None:

@@ -64,6 +64,18 @@ async def open_submissions_without_job(connection: Connection) -> list[tuple[UUI
     return [(row["task_id"], row["prompt_id"], row["chunk"], row["priority"]) for row in rows]
 
 
+_ENDED_PILOTS = """
+select distinct p.id from submissions s join pilots p on p.id = s.pilot_id
+where s.ended_at is null and s.state <> 'reserved' and p.state <> 'running' and not exists (
+  select from pgqueuer j where j.status in ('queued', 'picked') and j.dedupe_key = 'pilot:' || p.id::text)
+"""
+
+
+async def ended_pilots_at_work(connection: Connection) -> list[UUID]:
+    """Cancelled by an edit while nobody ran them: what they left on a worker would hold its slot for ever."""
+    return [row["id"] for row in await connection.fetch(_ENDED_PILOTS)]
+
+
 _RUNNING_PILOTS = "select id from pilots where state = 'running'"
 _RUNNING_TASKS = "select id from tasks where state = 'RUNNING' order by priority desc, id"
 

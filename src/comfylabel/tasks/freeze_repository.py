@@ -87,15 +87,19 @@ async def insert_plan(
 
 # --- running again
 
+# Counted, not set to nothing: an image that fails while this waits (what was under way at a cancel) stays failed.
 _RETRY_FAILED = """
-update generations set state = 'pending', submission_id = null, worker_id = null, retries_used = 0, updated_at = now()
-where task_id = $1 and state = 'failed' and not pilot
+with retried as (
+  update generations set state = 'pending', submission_id = null, worker_id = null, retries_used = 0, updated_at = now()
+  where task_id = $1 and state = 'failed' and not pilot returning batch_id)
+update batches b set failed = failed - r.images
+from (select batch_id, count(*)::int as images from retried group by batch_id) r where b.id = r.batch_id
 """
 
 # A batch without a missing image is done: nothing of it changes. `ready_at` stays: readiness comes once and for good.
 _NEW_BUDGET = """
-update batches set failed = 0, retries_used = 0, losses = 0, reason = null
-where task_id = $1 and done < total and (failed > 0 or retries_used > 0 or losses > 0)
+update batches set retries_used = 0, losses = 0, reason = case when failed > 0 then reason end
+where task_id = $1 and done < total and (reason is not null or retries_used > 0 or losses > 0)
 """
 
 # Ordered, because the planner would rather read the table for the first match than open an index.

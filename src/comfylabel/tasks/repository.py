@@ -157,7 +157,7 @@ _LOCK_RUNNING = "select true from tasks where id = $1 and state = 'RUNNING' for 
 # Two partial indexes, the first of which nearly always answers.
 _WORK_LEFT = """
 select exists (select from generations where task_id = $1 and state = 'pending' and not pilot)
-    or exists (select from submissions where task_id = $1 and ended_at is null)
+    or exists (select from submissions where task_id = $1 and ended_at is null and pilot_id is null)
 """
 
 # Ordered, because the planner would rather read the table for the first match than open an index.
