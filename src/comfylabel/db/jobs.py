@@ -7,16 +7,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 from uuid import UUID
 
 import asyncpg
 import orjson
+import structlog
 from pgqueuer import PgQueuer, Queries
 from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.models import Job
 
-from comfylabel.db.pool import Connection
+from comfylabel.db.pool import AWAY, Connection
+
+log = structlog.get_logger()
+
+Answer = TypeVar("Answer")
 
 Entrypoint = Literal["generate", "pilot", "cancel"]
 
@@ -26,6 +32,7 @@ PILOT_PRIORITY = 1_000_000
 # 2 x BATCH is PgQueuer's own lower bound of max_concurrent_tasks.
 _BATCH = 32
 _MOST_PICKED = 512
+_PAUSE_AWAY = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,28 @@ class _CallersTransaction(AsyncpgDriver):
         return await super().fetch(query, *others, [orjson.loads(text) if text else None for text in headers])
 
 
+class _PatientDriver(AsyncpgPoolDriver):
+    """Asks again when a connection was lost. PgQueuer would stop looking for jobs, but first wait for those that it
+    runs, and a submission may take an hour. Whatever it asks may be asked twice: a job that was picked by an answer
+    that got lost is picked again when its lease has run out.
+    """
+
+    async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
+        return await _until_answered(partial(super().fetch, query, *args))
+
+    async def execute(self, query: str, *args: object) -> str:
+        return await _until_answered(partial(super().execute, query, *args))
+
+
+async def _until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    while True:
+        try:
+            return await ask()
+        except AWAY as error:
+            log.warning("jobs_paused", reason=f"the database does not answer: {error}")
+            await asyncio.sleep(_PAUSE_AWAY)
+
+
 Handler = Callable[[dict[str, Any]], Awaitable[None]]
 
 
@@ -100,7 +129,7 @@ class JobConsumer:
     async def run(self) -> None:
         # Its own pool: PgQueuer binds JSON as text and must not meet our codecs.
         async with asyncpg.create_pool(self._url, min_size=2, max_size=4) as pool:
-            queuer = PgQueuer(AsyncpgPoolDriver(pool))
+            queuer = PgQueuer(_PatientDriver(pool))
             for name, handler in self._handlers.items():
                 queuer.entrypoint(name, on_failure="hold")(self._tracked(handler))
             running = asyncio.create_task(
