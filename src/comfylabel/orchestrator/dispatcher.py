@@ -88,7 +88,8 @@ class Dispatcher:
     async def run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll_seconds)
+                async with asyncio.timeout(self._poll_seconds):  # wait_for forgets a cancel that meets the wake
+                    await self._wake.wait()
             self._wake.clear()
             idle = [request for request in self._waiting if not request.is_trying]
             if idle:

@@ -52,7 +52,8 @@ class WorkerListener:
         """Return when the worker says that this submission has ended, or after so many seconds."""
         event = self._hearings[submission_id].ended
         with suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), seconds)
+            async with asyncio.timeout(seconds):  # wait_for forgets a cancel that meets the event
+                await event.wait()
         # The history is written after `execution_success`: the next look may still be too early, the one after not.
         event.clear()
 
