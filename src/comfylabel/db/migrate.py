@@ -67,10 +67,6 @@ def _revisions() -> dict[str, str]:
     return revisions
 
 
-async def is_current(url: str) -> bool:
-    return await current(url) == newest()
-
-
 def _config() -> "Config":
     from alembic.config import Config  # noqa: PLC0415 - as in migrate()
 
