@@ -122,10 +122,10 @@ async def test_an_edit_cancels_a_pilot_at_work(database: Database, prompts: Prom
         ([1, 2, 3], "seeds"),
         ([1, 2, 3, 4, 5], "seeds"),
         ([], "seeds"),
-        ([1, 2, 3, 1], "seeds.3"),
-        ([-1, 2, 3, 4], "seeds.0"),
-        ([1, 2, 3, 2**53], "seeds.3"),
-        ([1, 10**30, 3, 4], "seeds.1"),
+        ([1, 2, 3, 1], "seeds[3]"),
+        ([-1, 2, 3, 4], "seeds[0]"),
+        ([1, 2, 3, 2**53], "seeds[3]"),
+        ([1, 10**30, 3, 4], "seeds[1]"),
     ],
 )
 async def test_seeds_that_cannot_be_are_refused(

@@ -78,7 +78,7 @@ async def test_a_task_names_pools_by_id_or_by_name(admin: httpx.AsyncClient, api
         ({"items": ["a\x00"]}, "items[0]"),
         ({"items": ["x" * 10_001]}, "items[0]"),
         ({"items": "abc"}, "items"),
-        ({"items": [1]}, "items.0"),
+        ({"items": [1]}, "items[0]"),
         ({"mode": "random"}, "mode"),
         ({"name": "  "}, "name"),
         ({"name": "n" * 201}, "name"),

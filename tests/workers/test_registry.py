@@ -200,7 +200,7 @@ async def test_a_name_is_given_once(api: Api, database):
         ({"max_concurrent_jobs": 0}, "max_concurrent_jobs"),
         ({"max_concurrent_jobs": 1001}, "max_concurrent_jobs"),
         ({"max_concurrent_jobs": 1.5}, "max_concurrent_jobs"),
-        ({"tags": ["ok", ""]}, "tags.1"),
+        ({"tags": ["ok", ""]}, "tags[1]"),
         ({"tags": ["x"] * 51}, "tags"),
         ({"status": "HEALTHY"}, "status"),
     ],

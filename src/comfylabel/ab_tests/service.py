@@ -58,7 +58,7 @@ async def _sticky_variant(connection: Connection, test: AbTest, user_id: UUID) -
 def _check_variants(variants: Sequence[Variant]) -> None:
     position = repeated_key(variants)
     if position is not None:
-        raise InvalidField(f"variants.{position}.key", f'repeats the key "{variants[position].key}"')
+        raise InvalidField(f"variants[{position}].key", f'repeats the key "{variants[position].key}"')
     total = weights_sum(variants)
     if abs(total - 1) > WEIGHT_TOLERANCE:
         raise InvalidField("variants", f"must have weights that sum to 1, not to {total:.8g}")

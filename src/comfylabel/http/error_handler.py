@@ -34,6 +34,7 @@ _CODES = {
 
 # pydantic speaks of the input; our errors continue the path: "seeds_per_prompt must be at least 1".
 _REWORDED = (
+    ("Input should be a valid dictionary or object to extract fields from", "must be an object"),
     ("Input should be ", "must be "),
     ("Value error, ", ""),
     ("Field required", "is required"),
@@ -135,11 +136,12 @@ async def answer_unexpected(request: Request, error: Exception) -> Response:
 
 
 def _path(location: Sequence[int | str]) -> str:
-    """`("body", "variants", 0, "weight")` -> `variants.0.weight`; the body as a whole is `body`."""
-    steps = [str(step) for step in location[1:]]
-    if location[0] == "body" and steps and steps[0].isdigit() and len(steps) == 1:
+    """`("body", "variants", 0, "weight")` -> `variants[0].weight`; the body as a whole is `body`."""
+    where, *steps = location
+    if where == "body" and len(steps) == 1 and isinstance(steps[0], int):
         return "body"  # the position of a JSON syntax error
-    return ".".join(steps) or str(location[0])
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    return path.removeprefix(".") or str(where)
 
 
 def _words(item: Any) -> str:

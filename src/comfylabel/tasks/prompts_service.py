@@ -83,9 +83,9 @@ def check_seeds(seeds: Sequence[int], seeds_per_prompt: int) -> None:
     first: dict[int, int] = {}
     for place, seed in enumerate(seeds):
         if not 0 <= seed < plan.SEED_SPACE:
-            raise InvalidField(f"seeds.{place}", "must be between 0 and 2^53 - 1")
+            raise InvalidField(f"seeds[{place}]", "must be between 0 and 2^53 - 1")
         if seed in first:
-            raise InvalidField(f"seeds.{place}", f"repeats seeds.{first[seed]}")
+            raise InvalidField(f"seeds[{place}]", f"repeats seeds[{first[seed]}]")
         first[seed] = place
 
 
