@@ -5,6 +5,7 @@ import uuid
 import structlog
 
 from comfylabel.comfy.simulator import running_simulator
+from comfylabel.orchestrator import upkeep_repository
 from tests.pipeline.test_exactly_once import check_truth
 from tests.support.pipeline import Line, running_orchestrator
 from tests.support.waiting import until
@@ -59,6 +60,19 @@ async def test_a_reservation_of_a_dead_process_gives_its_slot_back(api):
         async with running_orchestrator(api.settings, line.database.url):
             assert (await line.until_ended(task))["state"] == "DONE"
         assert await line.database.pool.fetchval("select count(*) from submissions where state = 'reserved'") == 0
+
+
+async def test_jobs_that_failed_are_kept_for_a_week(database):
+    async with database.transaction() as connection:
+        for age, key in (("6 days", "young"), ("8 days", "old")):
+            await connection.execute(
+                "insert into pgqueuer (priority, status, entrypoint, dedupe_key, updated)"
+                " values (0, 'failed', 'generate', $1, now() - $2::text::interval)",
+                key,
+                age,
+            )
+        await upkeep_repository.drop_failed_jobs(connection)
+        assert [row["dedupe_key"] for row in await connection.fetch("select dedupe_key from pgqueuer")] == ["young"]
 
 
 async def test_a_run_without_a_healthy_worker_raises_an_alert(api):

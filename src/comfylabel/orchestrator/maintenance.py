@@ -52,6 +52,7 @@ class Maintenance:
         """Rows without a job get one, finished tasks end, and what no process follows any more is taken up."""
         async with self.database.transaction() as connection:
             await upkeep_repository.drop_stale_reservations(connection)
+            await upkeep_repository.drop_failed_jobs(connection)
             orphans = await upkeep_repository.open_submissions_without_job(connection)
             await enqueue(connection, [generate_job(*orphan) for orphan in orphans])
             pilots = await upkeep_repository.running_pilots(connection)

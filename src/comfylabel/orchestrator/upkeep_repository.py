@@ -50,6 +50,14 @@ async def drop_stale_reservations(connection: Connection) -> None:
     await connection.execute(_STALE)
 
 
+# PgQueuer holds a job whose handler raised. Its work has a new job by then; a week is for whoever looks for the cause.
+_FAILED_JOBS = "delete from pgqueuer where status = 'failed' and updated < now() - interval '7 days'"
+
+
+async def drop_failed_jobs(connection: Connection) -> None:
+    await connection.execute(_FAILED_JOBS)
+
+
 _WITHOUT_JOB = """
 select distinct s.task_id, s.prompt_id, s.chunk, t.priority from submissions s join tasks t on t.id = s.task_id
 where s.ended_at is null and s.pilot_id is null and s.state <> 'reserved' and not exists (

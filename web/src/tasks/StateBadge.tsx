@@ -11,9 +11,8 @@ const LOOKS: Record<Task['state'], [IconName, string]> = {
 
 /** Shape, word and colour say the same. */
 export function StateBadge({ task }: { task: Task }) {
-  let [icon, word] = LOOKS[task.state];
-  if (task.state === 'RUNNING' && task.paused) [icon, word] = ['paused', 'Paused'];
-  if (task.state === 'FAILED' && task.end_reason === 'cancelled') word = 'Cancelled';
+  const [icon, usual] = LOOKS[task.state];
+  const word = task.state === 'FAILED' && task.end_reason === 'cancelled' ? 'Cancelled' : usual;
   return (
     <span class="badge" data-state={task.state}>
       <Icon name={icon} size={16} /> {word}
