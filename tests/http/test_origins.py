@@ -45,7 +45,7 @@ def test_what_follows_a_good_host_is_looked_at_too(header: str):
 @given(st.sampled_from(["127.0.0.1", "[::1]", "localhost", "label.example"]), st.text(max_size=20))
 def test_a_host_that_is_ours_makes_an_address_of_its_own(host: str, rest: str):
     """Law: whatever header passes, the address made of it leads to the host that was checked."""
-    header = host + rest
+    header = (host + rest).strip(" \t")  # as HTTP parsers hand it over
     if host_is_ours(header, {"label.example"}):
         assert urlsplit(f"http://{header}/images/x").hostname in {host_of(header), host_of(header) + "."}
 

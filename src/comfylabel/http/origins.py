@@ -27,7 +27,7 @@ def host_of(host_header: str) -> str:
 
     Nothing may follow the port: the header becomes part of image addresses and of the Link header.
     """
-    match = _HOST_AND_PORT.fullmatch(host_header.strip().lower())
+    match = _HOST_AND_PORT.fullmatch(host_header.strip(" \t").lower())
     if match is None:
         return ""
     return match["bracketed"] or match["host"].removesuffix(".")

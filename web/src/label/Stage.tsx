@@ -78,10 +78,11 @@ interface TileProps {
 }
 
 function Tile({ session, batch, index, mark }: TileProps) {
-  const [broken, setBroken] = useState(false);
+  // The address that failed, not a flag to be reset when another comes: an error may be faster than any effect.
+  const [failed, setFailed] = useState<string | null>(null);
   const verb = session.rejecting.value ? 'Reject' : 'Choose';
   const preview = batch.previews[index] ?? '';
-  useEffect(() => setBroken(false), [preview]);
+  const broken = failed === preview;
   return (
     <div class="tile" data-mark={mark ?? undefined}>
       <button
@@ -90,7 +91,7 @@ function Tile({ session, batch, index, mark }: TileProps) {
         onClick={() => session.name(index)}
       >
         <img class="under" src={batch.thumbnails[index]} alt="" decoding="async" draggable={false} />
-        {!broken && <img src={preview} alt="" decoding="async" draggable={false} onError={() => setBroken(true)} />}
+        {!broken && <img src={preview} alt="" decoding="async" draggable={false} onError={() => setFailed(preview)} />}
         <span class="tile-label" aria-hidden="true">
           {index + 1}
           {mark === 'chosen' && (
@@ -108,7 +109,7 @@ function Tile({ session, batch, index, mark }: TileProps) {
       {broken && (
         <span class="tile-broken">
           Not loaded
-          <button class="button" onClick={() => void session.renew(batch.batch_id).then(() => setBroken(false))}>
+          <button class="button" onClick={() => void session.renew(batch.batch_id).then(() => setFailed(null))}>
             Load again
           </button>
         </span>
