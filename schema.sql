@@ -168,7 +168,11 @@ CREATE TABLE public.annotation_history (
     id uuid NOT NULL,
     annotation_id uuid NOT NULL,
     answer jsonb NOT NULL,
-    replaced_at timestamp with time zone DEFAULT now() NOT NULL
+    replaced_at timestamp with time zone DEFAULT now() NOT NULL,
+    batch_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    client_id text,
+    undone_by text
 );
 
 CREATE TABLE public.annotations (
@@ -231,6 +235,8 @@ CREATE TABLE public.batches (
     reason text,
     spam_at timestamp with time zone,
     ready_at timestamp with time zone,
+    taken integer DEFAULT 0 NOT NULL,
+    CONSTRAINT batches_taken_check CHECK ((taken >= 0)),
     CONSTRAINT counters_fit CHECK (((done >= 0) AND (failed >= 0) AND (running >= 0) AND (((done + failed) + running) <= total))),
     CONSTRAINT ready_means_candidates CHECK (((ready_at IS NULL) = (candidates IS NULL)))
 )
@@ -264,6 +270,7 @@ CREATE TABLE public.generations (
     metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    tile_uri text,
     CONSTRAINT done_has_image CHECK (((state <> 'done'::text) OR ((image_uri IS NOT NULL) AND (checksum IS NOT NULL) AND (submission_id IS NOT NULL) AND (worker_id IS NOT NULL)))),
     CONSTRAINT generations_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'running'::text, 'done'::text, 'failed'::text]))),
     CONSTRAINT pilot_has_no_batch CHECK ((pilot = (batch_id IS NULL))),
@@ -284,6 +291,20 @@ CREATE TABLE public.ineligible_workers (
     worker_id uuid NOT NULL,
     workflow_id uuid NOT NULL,
     reason text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.labellers (
+    task_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    answered integer DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.leases (
+    batch_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    task_id uuid NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
@@ -607,6 +628,12 @@ ALTER TABLE ONLY public.idempotency_keys
 ALTER TABLE ONLY public.ineligible_workers
     ADD CONSTRAINT ineligible_workers_pkey PRIMARY KEY (worker_id, workflow_id);
 
+ALTER TABLE ONLY public.labellers
+    ADD CONSTRAINT labellers_pkey PRIMARY KEY (task_id, user_id);
+
+ALTER TABLE ONLY public.leases
+    ADD CONSTRAINT leases_pkey PRIMARY KEY (batch_id, user_id);
+
 ALTER TABLE ONLY public.pgqueuer_log
     ADD CONSTRAINT pgqueuer_log_pkey PRIMARY KEY (id);
 
@@ -669,6 +696,10 @@ ALTER TABLE ONLY public.workflows
 
 CREATE INDEX annotation_history_annotation ON public.annotation_history USING btree (annotation_id);
 
+CREATE INDEX annotation_history_client ON public.annotation_history USING btree (user_id, client_id) WHERE (client_id IS NOT NULL);
+
+CREATE INDEX annotation_history_undo ON public.annotation_history USING btree (user_id, undone_by) WHERE (undone_by IS NOT NULL);
+
 CREATE UNIQUE INDEX annotations_client ON public.annotations USING btree (user_id, client_id) WHERE (client_id IS NOT NULL);
 
 CREATE INDEX annotations_mine ON public.annotations USING btree (user_id, task_id);
@@ -676,6 +707,8 @@ CREATE INDEX annotations_mine ON public.annotations USING btree (user_id, task_i
 CREATE INDEX annotations_task ON public.annotations USING btree (task_id, batch_id);
 
 CREATE INDEX api_tokens_user ON public.api_tokens USING btree (user_id);
+
+CREATE INDEX batches_free ON public.batches USING btree (task_id, taken, ready_at, id) WHERE ((ready_at IS NOT NULL) AND (spam_at IS NULL));
 
 CREATE INDEX batches_open ON public.batches USING btree (task_id, "position") WHERE (((done + failed) + running) < total);
 
@@ -690,6 +723,8 @@ CREATE INDEX generations_open ON ONLY public.generations USING btree (task_id, i
 CREATE INDEX generations_pilot ON ONLY public.generations USING btree (pilot_id) WHERE pilot;
 
 CREATE INDEX generations_prompt ON ONLY public.generations USING btree (task_id, prompt_id);
+
+CREATE INDEX leases_held ON public.leases USING btree (task_id, user_id);
 
 CREATE INDEX pgqueuer_ep_ea_idx ON public.pgqueuer USING btree (entrypoint, execute_after) WHERE (status = 'queued'::public.pgqueuer_status);
 
@@ -764,7 +799,10 @@ ALTER TABLE ONLY public.ab_assignments
     ADD CONSTRAINT ab_assignments_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.annotation_history
-    ADD CONSTRAINT annotation_history_annotation_id_fkey FOREIGN KEY (annotation_id) REFERENCES public.annotations(id) ON DELETE CASCADE;
+    ADD CONSTRAINT annotation_history_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES public.batches(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.annotation_history
+    ADD CONSTRAINT annotation_history_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
 
 ALTER TABLE ONLY public.annotations
     ADD CONSTRAINT annotations_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES public.batches(id);
@@ -822,6 +860,21 @@ ALTER TABLE ONLY public.ineligible_workers
 
 ALTER TABLE ONLY public.ineligible_workers
     ADD CONSTRAINT ineligible_workers_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES public.workflows(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.labellers
+    ADD CONSTRAINT labellers_task_id_fkey FOREIGN KEY (task_id) REFERENCES public.tasks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.labellers
+    ADD CONSTRAINT labellers_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
+
+ALTER TABLE ONLY public.leases
+    ADD CONSTRAINT leases_batch_id_fkey FOREIGN KEY (batch_id) REFERENCES public.batches(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.leases
+    ADD CONSTRAINT leases_task_id_fkey FOREIGN KEY (task_id) REFERENCES public.tasks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.leases
+    ADD CONSTRAINT leases_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
 
 ALTER TABLE ONLY public.pilots
     ADD CONSTRAINT pilots_task_id_fkey FOREIGN KEY (task_id) REFERENCES public.tasks(id) ON DELETE CASCADE;
