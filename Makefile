@@ -23,6 +23,8 @@ web: ## Build the web UI, if its sources changed
 	@$(MAKE) --no-print-directory install
 
 test: $(VENV)/test-installed ## Install what the tests need and run them all (JOBS=1 for one at a time)
+	@# Before the clock of any test runs; where there is none to be had, the browser tests say so themselves.
+	@$(BIN)/python -m tests.browser.chromium >/dev/null 2>&1 || true
 	@$(BIN)/python -m pytest -n $(JOBS) -m "not real_comfyui" $(ARGS)
 
 lint: $(VENV)/test-installed ## ruff, mypy in strict mode, and the order of imports
