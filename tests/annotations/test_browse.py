@@ -40,12 +40,15 @@ async def test_an_item_holds_what_the_screen_needs_in_candidate_order(api, datab
         "seeds": [1000, 1000, 1002],
         "thumbnails": [f"/images/{key}" for key in keys["thumbnail_uri"]],
         "fullres": item["fullres"],
+        "tiles": item["tiles"],
         "previews": item["previews"],
         "sizes": [[1024, 1024]] * 3,
         "batch_indexes": [0, 1, 0],
+        "generation_ids": [str(each) for each in labelling.task.generations[0][:3]],
         "my_annotation": None,
     }
     assert paths(item["fullres"]) == [f"/images/{key}" for key in keys["image_uri"]]
+    assert paths(item["tiles"]) == [f"/images/{key}" for key in keys["tile_uri"]]
     assert paths(item["previews"]) == [f"/images/{key}" for key in keys["preview_uri"]]
 
 
@@ -54,12 +57,23 @@ async def _keys(labelling: Labelling, batch: int) -> dict[str, list[str]]:
         row = await connection.fetchrow(
             """select array_agg(image_uri order by position) as image_uri,
                       array_agg(thumbnail_uri order by position) as thumbnail_uri,
+                      array_agg(tile_uri order by position) as tile_uri,
                       array_agg(preview_uri order by position) as preview_uri
                from generations where batch_id = $1 and state = 'done'""",
             labelling.task.batches[batch],
         )
     assert row
     return dict(row)
+
+
+async def test_where_an_image_has_no_tile_its_preview_stands_in(labelling):
+    """Images that were made before there were tiles."""
+    await labelling.execute("update generations set tile_uri = null where candidate_index = 1")
+
+    item = (await browse(labelling))["items"][0]
+
+    assert [url.endswith(".640.webp") for url in paths(item["tiles"])] == [True, False, True, True]
+    assert item["tiles"][1] == item["previews"][1]
 
 
 async def test_what_i_answered_stands_beside_the_batch_and_nobody_elses(labelling):

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from comfylabel.annotations import repository
+from comfylabel.annotations import batches_repository, repository
 from comfylabel.db.ids import uuid7
 from comfylabel.db.pool import Database
 from tests.support.plans import plan
@@ -21,7 +21,7 @@ def scanned(plan: str) -> set[str]:
     return {name for name in re.findall(r"Seq Scan on (\w+)", plan) if not name.startswith("generations_")}
 
 
-@pytest.mark.parametrize("query", [repository.PAGE_FORWARDS, repository.PAGE_BACKWARDS])
+@pytest.mark.parametrize("query", [batches_repository.PAGE_FORWARDS, batches_repository.PAGE_BACKWARDS])
 async def test_a_page_reads_its_own_rows_by_index_only(crowded_database: Database, query: str):
     async with crowded_database.connection() as connection:
         shown = await plan(connection, query, ONE, NOW, OTHER, 21, ONE)
@@ -36,9 +36,19 @@ async def test_a_page_reads_its_own_rows_by_index_only(crowded_database: Databas
 
 async def test_a_page_reads_no_month_with_images_from_end_to_end(crowded_database: Database):
     async with crowded_database.connection() as connection:
-        shown = await plan(connection, repository.PAGE_FORWARDS, ONE, NOW, OTHER, 21, ONE)
+        shown = await plan(connection, batches_repository.PAGE_FORWARDS, ONE, NOW, OTHER, 21, ONE)
         for month in re.findall(r"Seq Scan on (generations_\w+)", shown):
             assert await connection.fetchval(f"select count(*) from {month}") == 0, shown
+
+
+async def test_batches_named_by_id_are_shown_by_index_only(crowded_database: Database):
+    async with crowded_database.connection() as connection:
+        shown = await plan(connection, batches_repository.SHOWN, [ONE, OTHER], ONE)
+
+    for index in ("batches_pkey", "prompts_pkey", "batch_id_position", "annotations_batch_id_user_id_key"):
+        assert index in shown, shown
+    assert scanned(shown) == set(), shown
+    assert "Hash" not in shown, shown
 
 
 async def test_an_answer_finds_its_rows_by_index_only(crowded_database: Database):

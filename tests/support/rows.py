@@ -176,7 +176,7 @@ update generations g set
   worker_id = (metadata ->> 'planned_worker')::uuid, checksum = made.hash,
   bytes = 1750000, width = 1024, height = 1024,
   image_uri = made.folder || '.png', thumbnail_uri = made.folder || '.256.webp',
-  preview_uri = made.folder || '.1024.webp',
+  tile_uri = made.folder || '.640.webp', preview_uri = made.folder || '.1024.webp',
   metadata = '{"workflow_version": "3", "model": "sdxl", "resolution": "1024x1024"}'
 from (
   select id, hash, format('tasks/%s/2026/11/22/%s/%s', task_id, left(hash, 2), hash) as folder,

@@ -39,10 +39,12 @@ class BatchRow:
     id: UUID
     ready_at: datetime
     prompt: str
+    generation_ids: list[UUID]
     seeds: list[int]
     batch_indexes: list[int]
     image_keys: list[str]
     thumbnail_keys: list[str]
+    tile_keys: list[str]
     preview_keys: list[str]
     widths: list[int]
     heights: list[int]
@@ -83,9 +85,11 @@ def to_item(row: BatchRow, sign: SignUrl, *, hidden: bool) -> dict[str, Any]:
         "seeds": [] if hidden else row.seeds,
         "thumbnails": [sign(key) for key in row.thumbnail_keys],
         "fullres": [sign(key) for key in row.image_keys],
+        "tiles": [sign(key) for key in row.tile_keys],
         "previews": [sign(key) for key in row.preview_keys],
         "sizes": [list(size) for size in zip(row.widths, row.heights, strict=True)],
         "batch_indexes": [] if hidden else row.batch_indexes,
+        "generation_ids": row.generation_ids,
         "my_annotation": row.my_annotation,
     }
 

@@ -1,4 +1,4 @@
-"""SQL of labelling: ready batches with their candidates, answers and their history."""
+"""SQL of labelling: tasks, answers and their history."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from comfylabel.annotations.answer import Answer, Kind
-from comfylabel.annotations.batches import BatchRow, Position
 from comfylabel.annotations.schemas import LabelledTask, ReadyBatch, StoredAnnotation
 from comfylabel.db.pool import Connection, Record
 
@@ -17,48 +16,6 @@ _TASK = "select id, state, overlap, blind, ab_test_id from tasks where id = $1"
 async def task(connection: Connection, task_id: UUID) -> LabelledTask | None:
     row = await connection.fetchrow(_TASK, task_id)
     return LabelledTask(**row) if row else None
-
-
-# Written (task_id, ready_at, id) > ...: with `ready_at > ...` alone a generic plan may walk every older task.
-# Prompt, images and answer are subqueries of one row, not joins: a generic plan expects a tenth of the task
-# behind `limit $4` and would hash whole tables to join them.
-_PAGE = """
-with page as materialized (
-  select id, prompt_id, ready_at from batches
-  where task_id = $1 and ready_at is not null and (task_id, ready_at, id) {beyond} ($1, $2, $3)
-  order by task_id {direction}, ready_at {direction}, id {direction} limit $4
-)
-select page.id, page.ready_at,
-       (select text from prompts where prompts.id = page.prompt_id) as prompt,
-       images.*,
-       (select jsonb_build_object('id', a.id, 'kind', a.kind, 'chosen_index', a.chosen_index,
-                'rejected_index', a.rejected_index, 'spam', a.spam, 'surplus', a.surplus)
-        from annotations a where a.batch_id = page.id and a.user_id = $5) as my_annotation
-from page cross join lateral (
-  select coalesce(array_agg(g.seed_value), '{{}}') as seeds,
-         coalesce(array_agg(g.batch_index), '{{}}') as batch_indexes,
-         coalesce(array_agg(g.image_uri), '{{}}') as image_keys,
-         coalesce(array_agg(g.thumbnail_uri), '{{}}') as thumbnail_keys,
-         coalesce(array_agg(g.preview_uri), '{{}}') as preview_keys,
-         coalesce(array_agg(g.width), '{{}}') as widths,
-         coalesce(array_agg(g.height), '{{}}') as heights
-  from (select * from generations where batch_id = page.id and candidate_index is not null
-        order by candidate_index) g
-) images
-order by page.ready_at {direction}, page.id {direction}
-"""
-PAGE_FORWARDS = _PAGE.format(beyond=">", direction="asc")
-PAGE_BACKWARDS = _PAGE.format(beyond="<", direction="desc")
-_BEFORE_ALL = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
-
-
-async def page(
-    connection: Connection, task_id: UUID, user_id: UUID, position: Position | None, limit: int
-) -> list[BatchRow]:
-    """Up to `limit` batches beyond `position`, nearest first."""
-    query = PAGE_BACKWARDS if position and position.backwards else PAGE_FORWARDS
-    at, batch_id = (position.ready_at, position.batch_id) if position else _BEFORE_ALL
-    return [BatchRow(**row) for row in await connection.fetch(query, task_id, at, batch_id, limit, user_id)]
 
 
 # Only tasks that hold something to judge. Counting walks one index per task and no row of another.

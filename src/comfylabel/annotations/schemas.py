@@ -47,16 +47,22 @@ class MyAnnotation(BaseModel):
 
 
 class BatchItem(BaseModel):
-    """Every array is in candidate order. Annotators of a blind task get [] for seeds and batch_indexes."""
+    """Every array is in candidate order. Annotators of a blind task get [] for seeds and batch_indexes.
+
+    `thumbnails` are 256 px wide or high, `tiles` 640 (1024 where an image was made before there were tiles),
+    `previews` 1024.
+    """
 
     batch_id: UUID
     prompt: str
     seeds: list[int]
     thumbnails: list[str]
     fullres: list[str]
+    tiles: list[str]
     previews: list[str]
     sizes: list[tuple[int, int]]
     batch_indexes: list[int]
+    generation_ids: list[UUID]
     my_annotation: MyAnnotation | None
 
 

@@ -9,7 +9,7 @@ import asyncpg
 
 from comfylabel.ab_tests.service import AbTestService
 from comfylabel.accounts.schemas import Principal, Role
-from comfylabel.annotations import repository
+from comfylabel.annotations import batches_repository, repository
 from comfylabel.annotations.answer import Answer, Kind, check_slot_order, read_answer
 from comfylabel.annotations.batches import Page, Position, SignUrl, cut_page
 from comfylabel.annotations.overlap import Settled, Standing, settle
@@ -78,7 +78,7 @@ class AnnotationService:
             task = await repository.task(connection, task_id)
             if task is None:
                 raise NotFound(f"There is no task {task_id}.")
-            rows = await repository.page(connection, task_id, principal.user_id, position, limit + 1)
+            rows = await batches_repository.page(connection, task_id, principal.user_id, position, limit + 1)
         return cut_page(rows, position, limit), _hides(principal, blind=task.blind)
 
     async def labelling_tasks(

@@ -969,6 +969,9 @@ export interface components {
         /**
          * BatchItem
          * @description Every array is in candidate order. Annotators of a blind task get [] for seeds and batch_indexes.
+         *
+         *     `thumbnails` are 256 px wide or high, `tiles` 640 (1024 where an image was made before there were tiles),
+         *     `previews` 1024.
          */
         BatchItem: {
             /**
@@ -984,6 +987,8 @@ export interface components {
             thumbnails: string[];
             /** Fullres */
             fullres: string[];
+            /** Tiles */
+            tiles: string[];
             /** Previews */
             previews: string[];
             /** Sizes */
@@ -993,6 +998,8 @@ export interface components {
             ][];
             /** Batch Indexes */
             batch_indexes: number[];
+            /** Generation Ids */
+            generation_ids: string[];
             my_annotation: components["schemas"]["MyAnnotation"] | null;
         };
         /** BatchesAnswer */
