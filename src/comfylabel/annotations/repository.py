@@ -18,14 +18,25 @@ async def task(connection: Connection, task_id: UUID) -> LabelledTask | None:
     return LabelledTask(**row) if row else None
 
 
-# Only tasks that hold something to judge. Counting walks one index per task and no row of another.
-LABELLING = """
+# Counting walks one index per task and no row of another.
+_LABELLING_ITEM = """
 select t.id as task_id, t.state, t.notes, w.name as workflow, t.blind, t.created_at,
        x.name as ab_test,
        t.target_prompts as batches,
        (select count(*) from batches b where b.task_id = t.id and b.ready_at is not null) as ready_batches,
-       (select count(*) from annotations a where a.user_id = $1 and a.task_id = t.id) as done_by_me
+       coalesce((select answered from labellers l where l.task_id = t.id and l.user_id = $1), 0) as done_by_me
 from tasks t join workflows w on w.id = t.workflow_id left join ab_tests x on x.id = t.ab_test_id
+"""
+LABELLING_ONE = f"{_LABELLING_ITEM} where t.id = $2"
+
+
+async def labelling_task(connection: Connection, user_id: UUID, task_id: UUID) -> Record | None:
+    return await connection.fetchrow(LABELLING_ONE, user_id, task_id)
+
+
+# Only tasks that hold something to judge.
+LABELLING = f"""
+{_LABELLING_ITEM}
 where t.state in ('RUNNING', 'DONE', 'FAILED') and (t.created_at, t.id) < ($2, $3)
   and exists (select from batches b where b.task_id = t.id and b.ready_at is not null)
 order by t.created_at desc, t.id desc limit $4

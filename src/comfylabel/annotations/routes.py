@@ -12,6 +12,7 @@ from comfylabel.annotations.schemas import (
     BatchesAnswer,
     GenerationAnswer,
     LabellingAnswer,
+    LabellingItem,
     NewAnnotation,
 )
 from comfylabel.annotations.service import AnnotationService
@@ -44,6 +45,12 @@ async def list_labelling_tasks(
     last = items[-1] if len(rows) > limit else None
     next_cursor = encode_cursor({"at": last["created_at"], "id": last["task_id"]}) if last else None
     return ok({"items": items, "next_cursor": next_cursor})
+
+
+@router.get("/labelling/{task_id}", response_model=Envelope[LabellingItem])
+async def read_labelling_task(task_id: UUID, principal: Anyone, service: Service) -> Response:
+    """One of them, whatever its state: what a labelling page starts from."""
+    return ok(await service.labelling_task(principal, task_id))
 
 
 @router.get("/tasks/{task_id}/batches", response_model=Envelope[BatchesAnswer])

@@ -21,7 +21,7 @@ from comfylabel.annotations.schemas import (
     StoredAnnotation,
 )
 from comfylabel.db.ids import uuid7
-from comfylabel.db.pool import Connection, Database
+from comfylabel.db.pool import Connection, Database, Record
 from comfylabel.errors import Conflict, InvalidInput, NotFound, WrongState
 
 # Images arrive in RUNNING and stay after the end, however it came about.
@@ -86,11 +86,14 @@ class AnnotationService:
     ) -> list[dict[str, Any]]:
         async with self._database.connection() as connection:
             rows = await repository.labelling_tasks(connection, principal.user_id, position, limit)
-        shown = [dict(row) for row in rows]
-        for row in shown:
-            if _hides(principal, blind=row["blind"]):
-                row["workflow"] = None
-        return shown
+        return [_labelling_item(principal, row) for row in rows]
+
+    async def labelling_task(self, principal: Principal, task_id: UUID) -> dict[str, Any]:
+        async with self._database.connection() as connection:
+            row = await repository.labelling_task(connection, principal.user_id, task_id)
+        if row is None:
+            raise NotFound(f"There is no task {task_id}.")
+        return _labelling_item(principal, row)
 
     async def generation(self, principal: Principal, generation_id: UUID) -> dict[str, Any]:
         async with self._database.connection() as connection:
@@ -104,6 +107,13 @@ class AnnotationService:
         if _hides(principal, blind=shown.pop("blind")):
             shown.update(dict.fromkeys(_HIDDEN_WHEN_BLIND))
         return shown
+
+
+def _labelling_item(principal: Principal, row: Record) -> dict[str, Any]:
+    item = dict(row)
+    if _hides(principal, blind=row["blind"]):
+        item["workflow"] = None
+    return item
 
 
 def _hides(principal: Principal, *, blind: bool) -> bool:
