@@ -121,10 +121,16 @@ def install_middleware(app: FastAPI, settings: Settings) -> None:
             origin=settings.origin,
             host_names=own_names(settings),
             session_cookie=SESSION_COOKIE,
-            image_origins={url for url in (settings.cdn_url, settings.public_url) if url},
+            image_origins=image_origins(settings),
             larger_bodies=LARGER_BODIES,
         ),
     )
+
+
+def image_origins(settings: Settings) -> set[str]:
+    """Where a page may load images from beside the address that it came from."""
+    public = [settings.public_url.rstrip("/")] if settings.public_url else []
+    return {*settings.image_origins, *public}
 
 
 def own_names(settings: Settings) -> set[str]:
@@ -169,7 +175,7 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.pilots = PilotService(database, state.tasks, wait_seconds=settings.pilot_wait_seconds)
     state.exports = ExportService(database, state.store, secret)
     state.variable_pools = VariablePoolService(database)
-    state.ab_tests = AbTestService(database)
+    state.ab_tests = AbTestService(database, settings.image_origins)
     state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url)
 
 

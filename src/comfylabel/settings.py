@@ -1,11 +1,14 @@
 """Every setting of the product, read once by a composition root and handed down. Nothing else reads the environment."""
 
+import re
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?/?", re.IGNORECASE)
 
 
 class Settings(BaseSettings):
@@ -31,6 +34,9 @@ class Settings(BaseSettings):
         default=None, description="The address that browsers use, when it differs from host and port."
     )
     cdn_url: str | None = Field(default=None, description="Origin that fronts /images; the public address when unset.")
+    cdn_alternatives: str = Field(
+        default="", description="More such origins, with spaces between them, for A/B tests to compare."
+    )
     auth: Literal["on", "off"] = Field(
         default="on", description="off signs everybody in as admin; a loopback host only."
     )
@@ -69,6 +75,21 @@ class Settings(BaseSettings):
     ingest_concurrency: int = Field(default=4, ge=1, le=64, description="Images fetched and stored at the same time.")
     max_image_bytes: int = Field(default=256 * 2**20, ge=2**20, description="The largest image taken from a worker.")
 
+    @field_validator("cdn_url")
+    @classmethod
+    def _is_origin(cls, value: str | None) -> str | None:
+        return _origin(value) if value else None
+
+    @field_validator("cdn_alternatives")
+    @classmethod
+    def _are_origins(cls, value: str) -> str:
+        return " ".join(_origin(url) for url in value.split())
+
+    @property
+    def image_origins(self) -> tuple[str, ...]:
+        """Where images may come from beside this server: the CDN, and what A/B tests compare it with."""
+        return tuple(dict.fromkeys([*filter(None, [self.cdn_url]), *self.cdn_alternatives.split()]))
+
     @property
     def object_store_url(self) -> str:
         return self.storage_url or (self.data_dir.expanduser().resolve() / "objects").as_uri()
@@ -78,3 +99,10 @@ class Settings(BaseSettings):
         """What the browser's address bar shows, without a path."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+
+def _origin(url: str) -> str:
+    """As a browser writes it. It becomes part of a header: anything else would change what that allows."""
+    if _ORIGIN.fullmatch(url) is None:
+        raise ValueError(f"{url!r} is no origin: https://cdn.example.com is one")
+    return url.lower().rstrip("/")

@@ -12,11 +12,16 @@ from tests.support.rows import add_user
 from tests.support.unchanged import nothing_changes
 
 HALVES = [{"key": "A", "weight": 0.5}, {"key": "B", "weight": 0.5}]
+NO_SETTINGS = {"prefetch_batches": None, "image_size": None, "cdn_url": None}
 
 
 def payload(**changes: Any) -> dict[str, Any]:
     later = datetime.now(UTC) + timedelta(days=30)
     return {"name": "prefetch", "variants": HALVES, "expires_at": later.isoformat()} | changes
+
+
+def with_settings(**settings: Any) -> dict[str, Any]:
+    return {"variants": [HALVES[0], HALVES[1] | {"settings": settings}]}
 
 
 async def create(api: Api, **changes: Any) -> dict[str, Any]:
@@ -46,7 +51,7 @@ async def assignments(database: Database) -> list[tuple[str, str]]:
 
 async def test_a_created_test_is_listed(api):
     created = await create(api, expires_at="2031-05-01T12:00:00+02:00")
-    assert created["variants"] == HALVES
+    assert created["variants"] == [half | {"settings": NO_SETTINGS} for half in HALVES]
     assert created["expires_at"] == "2031-05-01T10:00:00Z"
     assert created["expired"] is False
 
@@ -76,6 +81,18 @@ async def test_a_created_test_is_listed(api):
         ({"variants": [{"key": "", "weight": 1}]}, "variants[0].key "),
         ({"variants": [{"key": "A", "weight": 1, "colour": "red"}]}, "variants[0].colour "),
         ({"variants": [{"key": f"V{i}", "weight": 1 / 27} for i in range(27)]}, "variants "),
+        (with_settings(prefetch_batches=0), "variants[1].settings.prefetch_batches "),
+        (with_settings(prefetch_batches=21), "variants[1].settings.prefetch_batches "),
+        (with_settings(prefetch_batches=True), "variants[1].settings.prefetch_batches "),
+        (with_settings(image_size=512), "variants[1].settings.image_size must be 256, 640 or 1024."),
+        (with_settings(image_size="640"), "variants[1].settings.image_size must be 256, 640 or 1024."),
+        (with_settings(theme="dark"), "variants[1].settings.theme is not a known field."),
+        (
+            with_settings(cdn_url="https://evil.example"),
+            "variants[1].settings.cdn_url must be left out: this server has no image origin but its own.",
+        ),
+        (with_settings(cdn_url="https://a\x00b"), "variants[1].settings.cdn_url "),
+        ({"variants": [{"key": "A", "weight": 1, "settings": None}]}, "variants[0].settings "),
         ({"name": ""}, "name "),
         ({"name": "a\x00b"}, "name "),
         ({"name": "n" * 201}, "name "),
@@ -95,7 +112,7 @@ async def test_a_test_that_cannot_be_is_refused(api, database, changes, sentence
 
 
 async def test_weights_may_miss_one_by_what_typing_costs(api):
-    thirds = [{"key": key, "weight": 0.3333333} for key in "ABC"]
+    thirds = [{"key": key, "weight": 0.3333333, "settings": NO_SETTINGS} for key in "ABC"]
     assert (await create(api, variants=thirds))["variants"] == thirds
     assert (await create(api, name="all", variants=[{"key": "A", "weight": 1}]))["name"] == "all"
 
@@ -129,7 +146,7 @@ async def test_the_row_is_the_truth_and_not_the_hash(api, database):
         await connection.execute("update ab_assignments set variant_key = $1", other)
 
     assert await assign(ann) == other
-    assert created["variants"] == HALVES
+    assert [variant["key"] for variant in created["variants"]] == ["A", "B"]
 
 
 async def test_whoever_asks_at_once_from_many_tabs_gets_one_variant(api, database):

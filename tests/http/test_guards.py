@@ -100,6 +100,30 @@ async def test_a_cdn_may_serve_images_and_https_is_remembered(database_url, tmp_
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
 
 
+async def test_the_service_worker_may_fetch_images_of_a_cdn_and_a_page_may_only_show_them(database_url, tmp_path):
+    settings = settings_for(tmp_path, cdn_url="https://cdn.example", cdn_alternatives="https://b.example:8443")
+    async with running_api(settings, database_url) as api:
+        policies = {
+            path: (await api.anonymous.get(path)).headers["content-security-policy"]
+            for path in ("/", "/label/x", "/sw.js", "/sw.js/x", "/api/me")
+        }
+
+    worker = policies.pop("/sw.js")
+    assert "; connect-src 'self' https://b.example:8443 https://cdn.example; " in worker
+    assert set(policies.values()) == {
+        worker.replace("connect-src 'self' https://b.example:8443 https://cdn.example", "connect-src 'self'")
+    }
+
+
+async def test_a_refused_image_may_be_read_by_whoever_may_read_the_image_and_is_kept_by_nobody(api: Api):
+    for path in ("/images/none", "/images/", "/images/a?expires=1&signature=x"):
+        answer = await api.anonymous.get(path)
+        assert answer.status_code >= 400
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["cache-control"] == "no-store"
+    assert "access-control-allow-origin" not in (await api.anonymous.get("/api/me")).headers
+
+
 async def test_answers_of_the_api_are_stored_nowhere(api: Api):
     assert (await api.anonymous.get("/api/me")).headers["cache-control"] == "no-store"
 

@@ -49,6 +49,7 @@ async def test_an_image_needs_no_session_and_may_be_kept_by_anyone(api: Api, url
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["access-control-allow-origin"] == "*"
     assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+    assert answer.headers["timing-allow-origin"] == "*"
     assert "sandbox" in answer.headers["content-security-policy"]
     assert "set-cookie" not in answer.headers
     assert "cookie" not in answer.headers.get("vary", "").lower()  # one copy in a cache serves everybody
@@ -154,6 +155,30 @@ async def test_an_old_address_is_refused(api: Api, signer: Signer):
     old = signer.signed_url(KEY, datetime.now(UTC) - timedelta(hours=31))
     answer = await ask(api, old)
     assert (answer.status_code, answer.json()["code"]) == (403, "link_expired")
+
+
+async def test_a_deleted_image_is_404_though_its_address_is_good(api: Api, url: str):
+    await api.app.state.store.delete([KEY])
+    answer = await ask(api, url, origin="https://label.example")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_the_refusal_of_an_old_address_can_be_read_from_another_origin(api: Api, signer: Signer):
+    """A page that reads images of a CDN has to know whether to ask for fresh addresses."""
+    old = signer.signed_url(KEY, datetime.now(UTC) - timedelta(hours=31))
+    answer = await ask(api, old, origin="https://label.example")
+    assert (answer.status_code, answer.json()["code"]) == (403, "link_expired")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_an_address_made_for_another_origin_opens_the_same_image(api: Api, url: str, signer: Signer):
+    """An A/B test moves a person's images to another CDN, and that one asks us for them."""
+    elsewhere = signer.signed_url(KEY, origin="https://cdn.example")
+    assert elsewhere.startswith(f"https://cdn.example/images/{KEY}?")
+    assert (await ask(api, elsewhere.removeprefix("https://cdn.example"))).content == BODY
 
 
 async def test_another_installations_address_is_refused(api: Api, url: str):

@@ -54,6 +54,13 @@ def test_another_secret_signs_otherwise(key: str, made: datetime):
         SIGNER.verify(key, expires, signature, made)
 
 
+@given(keys, moments, st.sampled_from(["https://a.example", "http://10.0.0.1:8765"]))
+def test_an_address_under_another_origin_differs_in_nothing_else(key: str, made: datetime, origin: str):
+    usual, other = SIGNER.signed_url(key, made), SIGNER.signed_url(key, made, origin=origin)
+    assert other == usual.replace(SIGNER.origin, origin, 1)
+    assert SIGNER.signed_url(key, made, origin=None) == usual
+
+
 def test_the_address_stands_under_the_origin_of_the_cdn_or_of_the_request():
     assert SIGNER.signed_url("a").startswith("https://cdn.example.com/images/a?")
     assert (

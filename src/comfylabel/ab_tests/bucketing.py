@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import fsum
+from typing import Any
 from uuid import UUID
 
 # 0.1 + 0.2 + 0.7 is not 1 in binary; a person who types weights means that it is.
@@ -11,9 +12,23 @@ WEIGHT_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
+class VariantSettings:
+    """What the labelling screen does otherwise for the people of a variant; None leaves it as it is."""
+
+    prefetch_batches: int | None = None
+    image_size: int | None = None
+    cdn_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     key: str
     weight: float
+    settings: VariantSettings = VariantSettings()
+
+    def as_json(self) -> dict[str, Any]:
+        """What the screen is told: its settings beside the key under which answers are stamped."""
+        return {"key": self.key, **asdict(self.settings)}
 
 
 def repeated_key(variants: Sequence[Variant]) -> int | None:

@@ -1,9 +1,10 @@
 """SQL on A/B tests and who is in which variant."""
 
+from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
-from comfylabel.ab_tests.bucketing import Variant
+from comfylabel.ab_tests.bucketing import Variant, VariantSettings
 from comfylabel.ab_tests.schemas import AbTest
 from comfylabel.db.pool import Connection, Record
 
@@ -43,8 +44,7 @@ async def insert(
     connection: Connection, test_id: UUID, name: str, variants: list[Variant], expires_at: datetime
 ) -> AbTest | None:
     """None when the name is taken."""
-    stored = [{"key": variant.key, "weight": variant.weight} for variant in variants]
-    row = await connection.fetchrow(_INSERT, test_id, name, stored, expires_at)
+    row = await connection.fetchrow(_INSERT, test_id, name, [asdict(variant) for variant in variants], expires_at)
     return _ab_test(row) if row else None
 
 
@@ -75,5 +75,9 @@ async def user_exists(connection: Connection, user_id: UUID) -> bool:
 
 
 def _ab_test(row: Record) -> AbTest:
-    variants = tuple(Variant(variant["key"], variant["weight"]) for variant in row["variants"])
+    variants = tuple(
+        # A test that was made before variants had settings says nothing of them.
+        Variant(variant["key"], variant["weight"], VariantSettings(**variant.get("settings", {})))
+        for variant in row["variants"]
+    )
     return AbTest(row["id"], row["name"], variants, row["expires_at"], row["created_at"], row["expired"])

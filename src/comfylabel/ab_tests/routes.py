@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from comfylabel.ab_tests.bucketing import Variant
+from comfylabel.ab_tests.bucketing import Variant, VariantSettings
 from comfylabel.ab_tests.schemas import AbTestAnswer, AssignBody, AssignedAnswer, NewAbTest
 from comfylabel.ab_tests.service import AbTestService
 from comfylabel.accounts.dependencies import Admin, Anyone
@@ -30,7 +30,10 @@ async def list_ab_tests(_admin: Admin, service: Service) -> Response:
 
 @router.post("", status_code=201, response_model=Envelope[AbTestAnswer])
 async def create_ab_test(body: NewAbTest, _admin: Admin, service: Service) -> Response:
-    variants = [Variant(variant.key, variant.weight) for variant in body.variants]
+    variants = [
+        Variant(variant.key, variant.weight, VariantSettings(**variant.settings.model_dump()))
+        for variant in body.variants
+    ]
     return ok(await service.create(body.name, variants, body.expires_at), status=201)
 
 

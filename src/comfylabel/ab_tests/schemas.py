@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from comfylabel.ab_tests.bucketing import Variant
 from comfylabel.http.moments import Moment
@@ -24,11 +24,26 @@ class AbTest:
     expired: bool
 
 
+class VariantSettingsBody(BaseModel):
+    """What the labelling screen does otherwise for the people of a variant; what is left out stays as it is.
+
+    `prefetch_batches`: how many batches ahead it fetches; `image_size`: the width of what it shows before zooming;
+    `cdn_url`: where its images come from, one of the server's image origins.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    prefetch_batches: Annotated[StrictInt, Field(ge=1, le=20)] | None = None
+    image_size: Literal[256, 640, 1024] | None = None
+    cdn_url: Annotated[str, Field(max_length=300)] | None = None
+
+
 class VariantBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     key: Annotated[str, Field(min_length=1, max_length=50, pattern=r"^[^\x00]+$")]
     weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+    settings: VariantSettingsBody = VariantSettingsBody()
 
 
 class NewAbTest(BaseModel):
@@ -48,9 +63,16 @@ class AssignBody(BaseModel):
     user_id: UUID | None = None
 
 
+class VariantSettingsAnswer(BaseModel):
+    prefetch_batches: int | None
+    image_size: int | None
+    cdn_url: str | None
+
+
 class VariantAnswer(BaseModel):
     key: str
     weight: float
+    settings: VariantSettingsAnswer
 
 
 class AbTestAnswer(BaseModel):

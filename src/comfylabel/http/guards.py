@@ -21,6 +21,8 @@ MAX_BODY_BYTES = 2**20
 # Between two pieces of a body: a phone on a train is slower than a server, but not this slow.
 SILENCE_SECONDS = 30.0
 
+SERVICE_WORKER = "/sw.js"
+
 # The origin that the present request came to. A server bound to every address of its machine has no single one,
 # and a page may only show images of its own (or the CDN's).
 seen_origin: ContextVar[str] = ContextVar("seen_origin")
@@ -37,12 +39,8 @@ class GuardRules:
     larger_bodies: Mapping[str, int]
 
     def headers(self) -> dict[str, str]:
-        images = " ".join(["'self' blob: data:", *sorted(self.image_origins)])
         headers = {
-            "Content-Security-Policy": (
-                f"default-src 'self'; script-src 'self'; img-src {images}; connect-src 'self'; "
-                "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
-            ),
+            "Content-Security-Policy": self.policy("'self'"),
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "same-origin",
             "Cross-Origin-Opener-Policy": "same-origin",
@@ -51,6 +49,25 @@ class GuardRules:
         if self.origin.startswith("https:"):
             headers["Strict-Transport-Security"] = "max-age=31536000"
         return headers
+
+    def headers_of(self, path: str) -> dict[str, str]:
+        """What only some addresses carry. Answers of the API are for the one who asked and for now, unless their
+        route says more; so is the refusal of an image, which whoever may read the image may read too.
+        """
+        if path == SERVICE_WORKER:
+            # Pictures for a day without a network are fetched by the service worker, also those of a CDN. Its own
+            # policy binds it, not that of a page: pages connect to this server and to no other.
+            return {"Content-Security-Policy": self.policy(" ".join(["'self'", *sorted(self.image_origins)]))}
+        if path.startswith("/images/"):
+            return {"Cache-Control": "no-store", "Access-Control-Allow-Origin": "*"}
+        return {"Cache-Control": "no-store"} if path.startswith("/api/") else {}
+
+    def policy(self, connect: str) -> str:
+        images = " ".join(["'self' blob: data:", *sorted(self.image_origins)])
+        return (
+            f"default-src 'self'; script-src 'self'; img-src {images}; connect-src {connect}; "
+            "object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+        )
 
 
 class Guard:
@@ -68,7 +85,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        answer = _Answer(send, self._headers | _cache_rule(scope["path"]))
+        answer = _Answer(send, self._headers | self._rules.headers_of(scope["path"]))
         refused = self._refusal(scope)
         if refused is not None:
             await refused(scope, receive, answer.send)
@@ -151,8 +168,3 @@ class _LimitedBody:
             raise HTTPException(413)
         self._complete = not message.get("more_body", False)
         return message
-
-
-def _cache_rule(path: str) -> dict[str, str]:
-    """Answers of the API are for the one who asked and for now, unless their route says more."""
-    return {"Cache-Control": "no-store"} if path.startswith("/api/") else {}

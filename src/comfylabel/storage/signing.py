@@ -29,7 +29,10 @@ class LinkExpired(Forbidden):
 
 
 class Signer:
-    """Makes and checks addresses under `origin`: the CDN, the public address, or what is true for this request."""
+    """Makes and checks addresses under `origin`: the CDN, the public address, or what is true for this request.
+
+    The signature does not cover the origin: every image server in front of the same store takes the same address.
+    """
 
     def __init__(self, secret: bytes, origin: str | Callable[[], str]) -> None:
         # A key of its own: no other use of the server's secret can be made to sign an address.
@@ -40,11 +43,11 @@ class Signer:
     def origin(self) -> str:
         return (self._origin if isinstance(self._origin, str) else self._origin()).rstrip("/")
 
-    def signed_url(self, key: str, now: datetime | None = None) -> str:
-        """A pure function of the key, the secret and the window that `now` lies in."""
+    def signed_url(self, key: str, now: datetime | None = None, *, origin: str | None = None) -> str:
+        """A pure function of the key, the secret, the window that `now` lies in, and the origin (None: the usual)."""
         seconds = int((now or datetime.now(UTC)).timestamp())
         expires = str(seconds // WINDOW_SECONDS * WINDOW_SECONDS + WINDOW_SECONDS + GRACE_SECONDS)
-        return f"{self.origin}/images/{key}?expires={expires}&signature={self._signature(key, expires)}"
+        return f"{origin or self.origin}/images/{key}?expires={expires}&signature={self._signature(key, expires)}"
 
     def verify(self, key: str, expires: str, signature: str, now: datetime | None = None) -> int:
         """Seconds left; raises LinkRefused when any part was changed, LinkExpired when it is too late."""

@@ -645,6 +645,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/labelling/{task_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Labelling Task
+         * @description One of them, whatever its state: what a labelling page starts from.
+         */
+        get: operations["read_labelling_task"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/tasks/{task_id}/batches": {
         parameters: {
             query?: never;
@@ -1262,6 +1282,17 @@ export interface components {
              */
             success: true;
             data: components["schemas"]["LabellingAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[LabellingItem] */
+        Envelope_LabellingItem_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["LabellingItem"];
             /** Error */
             error: null;
         };
@@ -2520,6 +2551,7 @@ export interface components {
             key: string;
             /** Weight */
             weight: number;
+            settings: components["schemas"]["VariantSettingsAnswer"];
         };
         /** VariantBody */
         VariantBody: {
@@ -2527,6 +2559,32 @@ export interface components {
             key: string;
             /** Weight */
             weight: number;
+            /** @default {} */
+            settings: components["schemas"]["VariantSettingsBody"];
+        };
+        /** VariantSettingsAnswer */
+        VariantSettingsAnswer: {
+            /** Prefetch Batches */
+            prefetch_batches: number | null;
+            /** Image Size */
+            image_size: number | null;
+            /** Cdn Url */
+            cdn_url: string | null;
+        };
+        /**
+         * VariantSettingsBody
+         * @description What the labelling screen does otherwise for the people of a variant; what is left out stays as it is.
+         *
+         *     `prefetch_batches`: how many batches ahead it fetches; `image_size`: the width of what it shows before zooming;
+         *     `cdn_url`: where its images come from, one of the server's image origins.
+         */
+        VariantSettingsBody: {
+            /** Prefetch Batches */
+            prefetch_batches?: number | null;
+            /** Image Size */
+            image_size?: (256 | 640 | 1024) | null;
+            /** Cdn Url */
+            cdn_url?: string | null;
         };
         /** WorkerAnswer */
         WorkerAnswer: {
@@ -4659,6 +4717,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_LabellingAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    read_labelling_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_LabellingItem_"];
                 };
             };
             /** @description Refused; `code` says why and never changes */
