@@ -8,6 +8,8 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+# An address of a local network that leads here: what a browser allows on localhost or https only, it forbids there.
+LAN_ADDRESS = "198.51.100.7"  # of RFC 5737's, which belong to nobody
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 FLAGS = [
     "--no-sandbox",  # root in a container has none to offer
@@ -17,6 +19,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    f"--host-resolver-rules=MAP {LAN_ADDRESS} 127.0.0.1",
 ]
 
 

@@ -1,4 +1,4 @@
-"""`site` is the real server, `browser` a real Chromium; `people` opens pages signed in through a link."""
+"""`site` is the real server, `browser` a real Chromium (one for all tests); `people` opens pages of signed-in people."""
 
 import json
 import re
@@ -9,12 +9,15 @@ from typing import Any
 
 import hatch_build
 import pytest
+import pytest_asyncio
 from filelock import FileLock
-from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
 from comfylabel.accounts.schemas import Role
+from comfylabel.accounts.service import SESSION_COOKIE
 from tests.browser.chromium import FLAGS, ensure_chromium
-from tests.browser.site import Site, running_site
+from tests.browser.site import Person, Site, running_site
+from tests.support.rows import TaskRows
 
 ROOT = Path(__file__).parents[2]
 DESK = {"viewport": {"width": 1440, "height": 900}, "color_scheme": "light"}
@@ -34,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.timeout(INSTALLING))
+            # One event loop for all of them, so that one Chromium can serve them all.
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.fixture(scope="session")
@@ -51,13 +56,13 @@ def web(session_dir: Path) -> Path:
     return ROOT / "web"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def site(web: Path, database_url: str, tmp_path: Path) -> AsyncIterator[Site]:
     async with running_site(tmp_path / "data", database_url) as site:
         yield site
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -74,18 +79,41 @@ class People:
     complaints: list[str] = field(default_factory=list)
     # What a page says when the server refuses a request, as a test wants it to.
     expected: list[str] = field(default_factory=list)
+    contexts: list[BrowserContext] = field(default_factory=list)
 
-    async def visitor(self, device: dict[str, Any] = DESK) -> Page:
-        context = await self.browser.new_context(**device, base_url=self.site.origin)
+    async def visitor(self, device: dict[str, Any] = DESK, origin: str | None = None) -> Page:
+        context = await self.browser.new_context(**device, base_url=origin or self.site.origin)
+        self.contexts.append(context)
         context.set_default_timeout(30_000)
         await context.add_init_script(_WATCH)
         context.on("page", self._listen)
         return await context.new_page()
 
     async def signed_in(self, role: Role, device: dict[str, Any] = DESK) -> Page:
+        """On the page that this role starts with."""
         page = await self.visitor(device)
-        await page.goto(await self.site.link(role))
+        await self.sign_in(page, await self.site.add_person(role))
+        await page.goto("/")
         await page.get_by_role("button", name="Sign out").wait_for()
+        return page
+
+    async def sign_in(self, page: Page, person: Person, origin: str | None = None) -> None:
+        """Gives the browser the cookie that a sign-in link would have brought."""
+        secret = await self.site.session_of(person)
+        cookie = {"name": SESSION_COOKIE, "value": secret, "url": origin or self.site.origin, "httpOnly": True}
+        await page.context.add_cookies([cookie])  # type: ignore[list-item]  # a TypedDict that is not exported
+
+    async def label(
+        self,
+        task: TaskRows,
+        device: dict[str, Any] = DESK,
+        person: Person | None = None,
+        origin: str | None = None,
+    ) -> Page:
+        """A person at the labelling page of the task; whatever it shows."""
+        page = await self.visitor(device, origin)
+        await self.sign_in(page, person or await self.site.add_person(), origin)
+        await page.goto(f"/label/{task.id}")
         return page
 
     def unexpected(self) -> list[str]:
@@ -110,12 +138,12 @@ new PerformanceObserver((list) => {
 """
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def people(browser: Browser, site: Site) -> AsyncIterator[People]:
     """At the end no page may have complained: no script error, no policy violation, no failed request."""
     people = People(browser, site)
     yield people
-    for context in browser.contexts:
+    for context in people.contexts:
         await context.close()
     assert people.unexpected() == []
 

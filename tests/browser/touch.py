@@ -1,0 +1,74 @@
+"""Fingers on a page, through the browser's own protocol: Playwright's touchscreen only taps.
+
+Events go through the browser's input pipeline: touch-action, hit tests and clicks are the real ones. Each carries
+its own moment, so that how fast a finger moves does not depend on how busy the machine is.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from playwright.async_api import CDPSession, Locator, Page
+
+Point = tuple[float, float]
+
+FRAME = 0.016
+# A drag of fewer events than these is not what a browser ever sees of a finger.
+STEPS = 8
+
+
+@dataclass
+class Touch:
+    cdp: CDPSession
+    _now: float = field(default_factory=time.time)
+
+    @classmethod
+    async def of(cls, page: Page) -> "Touch":
+        return cls(await page.context.new_cdp_session(page))
+
+    async def down(self, *points: Point) -> None:
+        self._now = max(self._now + FRAME, time.time())
+        await self._send("touchStart", points)
+
+    async def move(self, *points: Point, after: float = FRAME) -> None:
+        self._now += after
+        await self._send("touchMove", points)
+
+    async def up(self) -> None:
+        self._now += FRAME
+        await self._send("touchEnd", ())
+
+    async def tap(self, point: Point) -> None:
+        await self.down(point)
+        await self.up()
+
+    async def double_tap(self, point: Point) -> None:
+        await self.tap(point)
+        await self.tap(point)
+
+    async def drag(self, start: Point, end: Point, seconds: float = 0.15) -> None:
+        """One finger goes down, moves evenly for so long, and leaves."""
+        await self.down(start)
+        for step in range(1, STEPS + 1):
+            await self.move(_between(start, end, step / STEPS), after=seconds / STEPS)
+        await self.up()
+
+    async def spread(self, first: Point, second: Point, by: float) -> None:
+        """Two fingers move apart by so many pixels each (together, where negative) and stay down."""
+        await self.down(first, second)
+        for step in range(1, STEPS + 1):
+            way = by * step / STEPS
+            await self.move((first[0] - way, first[1] - way), (second[0] + way, second[1] + way))
+
+    async def _send(self, kind: str, points: tuple[Point, ...]) -> None:
+        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        await self.cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches, "timestamp": self._now})
+
+
+def _between(start: Point, end: Point, share: float) -> Point:
+    return start[0] + (end[0] - start[0]) * share, start[1] + (end[1] - start[1]) * share
+
+
+async def middle_of(element: Locator) -> Point:
+    box = await element.bounding_box()
+    assert box is not None, "it is on the screen"
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
