@@ -72,7 +72,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
 
 
 async def test_an_image_is_stored_under_its_own_hash_without_its_text(bench: Bench):
-    [output] = await bench.made(text_to_image("a red cat", seed=911, width=512, height=384))
+    [output] = await bench.made(text_to_image("a red cat", seed=911, width=1280, height=960))
     sent = b"".join([chunk async for chunk in bench.client.view(output)])
     stored = await bench.ingester.ingest(bench.client, output, key_for)
     kept = await bench.store.get(stored.key)
@@ -82,9 +82,10 @@ async def test_an_image_is_stored_under_its_own_hash_without_its_text(bench: Ben
     assert read_caption(kept)[-1] == "seed 911 #0"
     assert hashlib.sha256(kept).hexdigest() == stored.sha256
     assert stored.key == key_for(stored.sha256, "png")
-    assert (stored.bytes, stored.width, stored.height) == (len(kept), 512, 384)
+    assert (stored.bytes, stored.width, stored.height) == (len(kept), 1280, 960)
     assert pixels(await bench.store.get(stored.thumbnail_key))[:2] == (256, 192)
-    assert pixels(await bench.store.get(stored.preview_key))[:2] == (512, 384)
+    assert pixels(await bench.store.get(stored.tile_key))[:2] == (640, 480)
+    assert pixels(await bench.store.get(stored.preview_key))[:2] == (1024, 768)
     assert bench.spooled == []
 
 
@@ -92,7 +93,7 @@ async def test_the_same_image_twice_is_stored_once(bench: Bench):
     [output] = await bench.made(model_free())
     first, second = await asyncio.gather(*(bench.ingester.ingest(bench.client, output, key_for) for _ in range(2)))
     assert first == second
-    assert len(bench.stored) == 3
+    assert len(bench.stored) == 4
 
 
 async def test_a_batch_is_taken_a_few_at_a_time(bench: Bench):
@@ -143,7 +144,7 @@ async def test_what_a_worker_gets_wrong_leaves_nothing_behind(
     assert bench.spooled == []
     bench.simulator.faults.change({"proxy": "none"})
     await bench.ingester.ingest(bench.client, output, key_for)  # and its place is free again
-    assert len(bench.stored) == 3
+    assert len(bench.stored) == 4
 
 
 async def test_our_own_limit_holds_whatever_the_client_allows(bench: Bench, tmp_path: Path):
@@ -229,7 +230,7 @@ async def test_a_full_disk_stores_nothing_half_and_recovers(bench: Bench, tmp_pa
         }[full]
     )
     assert (result["images_after_failure"], result["spooled"]) == ([], [])
-    assert result["stored_later"] == 3  # with room again
+    assert result["stored_later"] == 4  # with room again
 
 
 def vars_of(output: OutputImage) -> dict[str, str]:

@@ -16,7 +16,8 @@ from tests.support.app import Api
 from tests.support.rows import TaskRows, add_task
 
 KEYS = (
-    "select unnest(array[image_uri, thumbnail_uri, preview_uri]) from generations where task_id = $1 and state = 'done'"
+    "select unnest(array[image_uri, thumbnail_uri, tile_uri, preview_uri]) from generations"
+    " where task_id = $1 and state = 'done'"
 )
 
 
@@ -28,7 +29,9 @@ async def task(api: Api, database: Database) -> TaskRows:
         keys = [row[0] for row in await connection.fetch(KEYS, task.id)]
     made = render(pyvips.Image.black(1024, 512, bands=3).add(90).cast("uchar").pngsave_buffer())
     for key in keys:
-        data = {".256.webp": made.thumbnail, ".1024.webp": made.preview}.get(key[key.index(".") :], made.image)
+        data = {".256.webp": made.thumbnail, ".640.webp": made.tile, ".1024.webp": made.preview}.get(
+            key[key.index(".") :], made.image
+        )
         await api.app.state.store.put(key, data, "image/webp")
     return task
 
@@ -65,9 +68,9 @@ async def test_every_thumbnail_of_the_next_20_batches_is_there_and_may_be_kept_f
     assert (picture.width, picture.height) == (THUMBNAIL_PIXELS, THUMBNAIL_PIXELS // 2)
 
 
-async def test_preview_and_full_image_of_a_batch_are_there_too(api: Api, task: TaskRows):
+async def test_tile_preview_and_full_image_of_a_batch_are_there_too(api: Api, task: TaskRows):
     item = (await page(api, task))["items"][0]
-    for url in item["previews"] + item["fullres"]:
+    for url in item["tiles"] + item["previews"] + item["fullres"]:
         answer = await api.anonymous.get(url)
         assert (answer.status_code, answer.headers["cache-control"].endswith("immutable")) == (200, True)
 

@@ -4,7 +4,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfylabel.storage.keys import content_type, image_key, is_key, pilot_key, preview_key, thumbnail_key
+from comfylabel.storage.keys import content_type, image_key, is_key, pilot_key, preview_key, thumbnail_key, tile_key
 
 TASK = UUID("0199aaaa-0000-7000-8000-000000000001")
 PILOT = UUID("0199aaaa-0000-7000-8000-000000000002")
@@ -17,6 +17,7 @@ def test_a_key_is_sharded_by_task_day_and_hash():
     key = image_key(TASK, date(2026, 11, 2), SHA, "png")
     assert key == f"tasks/{TASK}/2026/11/02/ab/{SHA}.png"
     assert thumbnail_key(key) == f"tasks/{TASK}/2026/11/02/ab/{SHA}.256.webp"
+    assert tile_key(key) == f"tasks/{TASK}/2026/11/02/ab/{SHA}.640.webp"
     assert preview_key(key) == f"tasks/{TASK}/2026/11/02/ab/{SHA}.1024.webp"
     assert pilot_key(TASK, PILOT, 3, "png") == f"tasks/{TASK}/pilot/{PILOT}/03.png"
 
@@ -24,8 +25,8 @@ def test_a_key_is_sharded_by_task_day_and_hash():
 @given(st.uuids(), st.dates(date(1970, 1, 1)), hashes, extensions)
 def test_every_key_that_is_made_is_known_as_one(task_id: UUID, day: date, sha256: str, extension: str):
     image = image_key(task_id, day, sha256, extension)
-    keys = {image, thumbnail_key(image), preview_key(image)}
-    assert len(keys) == 3
+    keys = {image, thumbnail_key(image), tile_key(image), preview_key(image)}
+    assert len(keys) == 4
     assert all(is_key(key) for key in keys)
     assert content_type(thumbnail_key(image)) == "image/webp"
 
@@ -34,7 +35,8 @@ def test_every_key_that_is_made_is_known_as_one(task_id: UUID, day: date, sha256
 def test_every_pilot_key_is_known_as_one(task_id: UUID, pilot_id: UUID, number: int, extension: str):
     image = pilot_key(task_id, pilot_id, number, extension)
     assert is_key(image)
-    assert is_key(thumbnail_key(image))
+    assert all(is_key(key) for key in (thumbnail_key(image), tile_key(image), preview_key(image)))
+    assert not is_key(image.replace(".", ".512."))
 
 
 @given(st.text())

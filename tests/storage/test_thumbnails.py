@@ -24,7 +24,7 @@ def test_small_images_fit_and_are_never_enlarged(long: int, short: int, upright:
     rendered = render(data)
     assert (rendered.format, rendered.width, rendered.height) == (kind, width, height)
     assert size(rendered.image) == (width, height)
-    for small, limit in ((rendered.thumbnail, 256), (rendered.preview, 1024)):
+    for small, limit in ((rendered.thumbnail, 256), (rendered.tile, 640), (rendered.preview, 1024)):
         assert small[8:12] == b"WEBP"
         shrunk = min(1, limit / max(width, height))
         assert size(small) == pytest.approx((max(1, width * shrunk), max(1, height * shrunk)), abs=1)
@@ -63,7 +63,7 @@ def test_small_images_fit_and_are_never_enlarged(long: int, short: int, upright:
 def test_every_kind_of_pixel_becomes_an_srgb_webp(data: bytes):
     rendered = render(data)
     assert pixels(rendered.image) == pixels(data)
-    for small in (rendered.thumbnail, rendered.preview):
+    for small in (rendered.thumbnail, rendered.tile, rendered.preview):
         image = pyvips.Image.new_from_buffer(small, "")
         assert (image.format, image.interpretation) == ("uchar", "srgb")
         assert 60 < image[0].avg() < 200
@@ -74,7 +74,7 @@ def test_small_images_carry_no_metadata():
     after_header = 33  # signature and IHDR
     text = png_chunk(b"tEXt", b"prompt\0seed 42")
     rendered = render(plain[:after_header] + text + plain[after_header:])
-    for stored in (rendered.image, rendered.thumbnail, rendered.preview):
+    for stored in (rendered.image, rendered.thumbnail, rendered.tile, rendered.preview):
         assert b"seed 42" not in stored
         fields = pyvips.Image.new_from_buffer(stored, "").get_fields()
         assert [name for name in fields if "comment" in name or "exif" in name or "xmp" in name] == []

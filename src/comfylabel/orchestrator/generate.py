@@ -215,6 +215,7 @@ def columns(image: StoredImage) -> Sequence[object]:
     return (
         image.key,
         image.thumbnail_key,
+        image.tile_key,
         image.preview_key,
         image.sha256,
         image.bytes,

@@ -13,7 +13,7 @@ from typing import IO
 from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.schemas import OutputImage
 from comfylabel.orchestrator.fault_points import reached
-from comfylabel.storage.keys import content_type, preview_key, thumbnail_key
+from comfylabel.storage.keys import content_type, preview_key, thumbnail_key, tile_key
 from comfylabel.storage.store import ObjectStore, StoreUnavailable
 from comfylabel.storage.thumbnails import BrokenImage, Rendered, render
 
@@ -28,6 +28,7 @@ class StoredImage:
 
     key: str
     thumbnail_key: str
+    tile_key: str
     preview_key: str
     sha256: str
     bytes: int
@@ -53,6 +54,7 @@ class Ingester:
             stored = StoredImage(
                 key,
                 thumbnail_key(key),
+                tile_key(key),
                 preview_key(key),
                 sha256,
                 len(rendered.image),
@@ -61,6 +63,7 @@ class Ingester:
             )
             await reached("before_put")
             await self._put(stored.thumbnail_key, rendered.thumbnail)
+            await self._put(stored.tile_key, rendered.tile)
             await self._put(stored.preview_key, rendered.preview)
             await self._put(stored.key, rendered.image)
             await reached("after_put")

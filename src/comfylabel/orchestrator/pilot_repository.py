@@ -11,9 +11,9 @@ from comfylabel.tasks.pilot import Sample
 
 _INSERT = """
 insert into generations (id, task_id, prompt_id, seed_id, worker_id, submission_id, pilot_id, pilot, state, position,
-  chunk, seed_value, batch_index, batch_size, image_uri, thumbnail_uri, preview_uri,
+  chunk, seed_value, batch_index, batch_size, image_uri, thumbnail_uri, tile_uri, preview_uri,
   checksum, bytes, width, height, metadata)
-values ($1, $2, $3, $4, $5, $6, $7, true, 'done', $8, $8, $9, 0, 1, $10, $11, $12, $13, $14, $15, $16, $17)
+values ($1, $2, $3, $4, $5, $6, $7, true, 'done', $8, $8, $9, 0, 1, $10, $11, $12, $13, $14, $15, $16, $17, $18)
 """
 
 
@@ -27,7 +27,7 @@ async def insert_image(
     image: Sequence[object],
     metadata: dict[str, Any],
 ) -> None:
-    """`image`: key, thumbnail key, preview key, sha256, bytes, width, height."""
+    """`image`: keys of image, thumbnail, tile and preview, sha256, bytes, width, height."""
     await connection.execute(
         _INSERT, uuid7(), task_id, sample.prompt.id, sample.seed_id, submission.worker_id, submission.id, pilot_id,
         sample.number - 1, sample.seed, *image, metadata,

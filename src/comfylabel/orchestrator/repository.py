@@ -204,9 +204,9 @@ async def mark_generated(connection: Connection, submission: Submission) -> bool
 # ---------------------------------------------------------------------------------------------------- the images
 
 _DONE = """
-update generations set state = 'done', image_uri = $3, thumbnail_uri = $4, preview_uri = $5, checksum = $6, bytes = $7,
-       width = $8, height = $9, metadata = $10, updated_at = now()
-where id = $1 and submission_id = $2 and state = any($11)
+update generations set state = 'done', image_uri = $3, thumbnail_uri = $4, tile_uri = $5, preview_uri = $6,
+       checksum = $7, bytes = $8, width = $9, height = $10, metadata = $11, updated_at = now()
+where id = $1 and submission_id = $2 and state = any($12)
 """
 _COUNT_DONE = """
 update batches set done = done + 1, running = running - 1, reason = case when done + 1 < total then reason end
@@ -223,7 +223,7 @@ async def image_done(
     image: Sequence[object],
     metadata: dict[str, object],
 ) -> bool:
-    """`image`: key, thumbnail key, preview key, sha256, bytes, width, height. False: this submission was superseded."""
+    """`image`: keys of image, thumbnail, tile and preview, sha256, bytes, width, height. False: this submission was superseded."""
     tag = await connection.execute(
         _DONE, generation_id, submission_id, *image, metadata, sources(GENERATION_MOVES, GenerationState.DONE)
     )

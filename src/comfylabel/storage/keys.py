@@ -2,6 +2,7 @@
 
     tasks/{task_id}/2026/11/22/ab/ab12....png            an image; "ab" keeps any prefix from running hot
     tasks/{task_id}/2026/11/22/ab/ab12....256.webp       its thumbnail
+    tasks/{task_id}/2026/11/22/ab/ab12....640.webp       its tile
     tasks/{task_id}/2026/11/22/ab/ab12....1024.webp      its preview
     tasks/{task_id}/pilot/{pilot_id}/01.png              an image of a pilot
 
@@ -15,7 +16,7 @@ from uuid import UUID
 CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_SIZE_AND_EXTENSION = r"(?:\.256|\.1024)?\.(?:png|jpg|webp)"
+_SIZE_AND_EXTENSION = r"(?:\.256|\.640|\.1024)?\.(?:png|jpg|webp)"
 _KEY = re.compile(
     rf"tasks/{_UUID}/(?:\d{{4}}/\d\d/\d\d/[0-9a-f]{{2}}/[0-9a-f]{{64}}|pilot/{_UUID}/\d{{2,4}}){_SIZE_AND_EXTENSION}"
 )
@@ -32,6 +33,10 @@ def pilot_key(task_id: UUID, pilot_id: UUID, number: int, extension: str) -> str
 
 def thumbnail_key(image_key: str) -> str:
     return f"{image_key.rpartition('.')[0]}.256.webp"
+
+
+def tile_key(image_key: str) -> str:
+    return f"{image_key.rpartition('.')[0]}.640.webp"
 
 
 def preview_key(image_key: str) -> str:
