@@ -15,7 +15,7 @@ from comfylabel.http.envelope import Envelope, ok
 router = APIRouter(prefix="/api/ab-tests", tags=["ab-tests"])
 
 
-def _service(request: Request) -> AbTestService:
+async def _service(request: Request) -> AbTestService:
     service: AbTestService = request.app.state.ab_tests
     return service
 

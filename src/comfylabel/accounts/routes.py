@@ -28,7 +28,7 @@ from comfylabel.http.envelope import Envelope, ok
 router = APIRouter(prefix="/api", tags=["accounts"])
 
 
-def _service(request: Request) -> AccountService:
+async def _service(request: Request) -> AccountService:
     service: AccountService = request.app.state.accounts
     return service
 

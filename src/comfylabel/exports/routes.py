@@ -17,7 +17,7 @@ from comfylabel.http.envelope import Envelope, ok
 router = APIRouter(prefix="/api/tasks/{task_id}/export/dpo", tags=["exports"])
 
 
-def _service(request: Request) -> ExportService:
+async def _service(request: Request) -> ExportService:
     service: ExportService = request.app.state.exports
     return service
 

@@ -55,7 +55,7 @@ class MovedAnswer(BaseModel):
     moved: int
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 

@@ -38,22 +38,22 @@ router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 _LARGEST_POSITION = 2**31 - 1
 
 
-def _tasks(request: Request) -> TaskService:
+async def _tasks(request: Request) -> TaskService:
     service: TaskService = request.app.state.tasks
     return service
 
 
-def _prompts(request: Request) -> PromptService:
+async def _prompts(request: Request) -> PromptService:
     service: PromptService = request.app.state.prompts
     return service
 
 
-def _pilots(request: Request) -> PilotService:
+async def _pilots(request: Request) -> PilotService:
     service: PilotService = request.app.state.pilots
     return service
 
 
-def _after_position(cursor: str | None = None) -> int:
+async def _after_position(cursor: str | None = None) -> int:
     position = decode_cursor(cursor, {"position": _position})
     return position["position"] if position else BEFORE_FIRST
 

@@ -22,7 +22,7 @@ from comfylabel.variable_pools.service import VariablePoolService
 router = APIRouter(prefix="/api/variable-pools", tags=["variable pools"])
 
 
-def _service(request: Request) -> VariablePoolService:
+async def _service(request: Request) -> VariablePoolService:
     service: VariablePoolService = request.app.state.variable_pools
     return service
 

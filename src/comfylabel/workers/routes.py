@@ -16,12 +16,12 @@ from comfylabel.workers.service import WorkerService
 router = APIRouter(prefix="/api/workers", tags=["workers"])
 
 
-def _service(request: Request) -> WorkerService:
+async def _service(request: Request) -> WorkerService:
     service: WorkerService = request.app.state.workers
     return service
 
 
-def _session(request: Request) -> aiohttp.ClientSession:
+async def _session(request: Request) -> aiohttp.ClientSession:
     session: aiohttp.ClientSession = request.app.state.worker_session
     return session
 

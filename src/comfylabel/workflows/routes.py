@@ -33,7 +33,7 @@ _MAX_BODY_BYTES = MAX_FILE_BYTES + _MAX_METADATA_BYTES + 2**16
 router = APIRouter(prefix="/api/workflows", tags=["workflows"])
 
 
-def _service(request: Request) -> WorkflowService:
+async def _service(request: Request) -> WorkflowService:
     service: WorkflowService = request.app.state.workflows
     return service
 
