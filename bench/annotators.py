@@ -1,7 +1,4 @@
-"""People who label as fast as the server lets them: of the real server as its page asks, and of the bare one.
-
-`label()` is one decision: it returns False when there is nothing left.
-"""
+"""People who label as fast as the server lets them: of the real server as its page asks, and of the bare one."""
 
 import random
 import time
@@ -19,6 +16,10 @@ from bench.client import Client
 from bench.served import Ledger
 
 
+class NothingLeftError(Exception):
+    """Nothing to label was served."""
+
+
 class Annotator(ABC):
     def __init__(self, client: Client, name: str) -> None:
         self.client = client
@@ -28,7 +29,8 @@ class Annotator(ABC):
         self.submit_seconds: list[float] = []
 
     @abstractmethod
-    def label(self) -> bool: ...
+    def label(self) -> None:
+        """One decision; raises NothingLeftError."""
 
     def _timed(self, path: str, body: object, into: list[float]) -> tuple[Any, float, float]:
         """The answer, when it was asked for and when it was here."""
@@ -52,11 +54,11 @@ class OfTheServer(Annotator):
         self._refill = refill
         self._queue: deque[dict[str, Any]] = deque()
 
-    def label(self) -> bool:
+    def label(self) -> None:
         if len(self._queue) <= self._refill:
             self._fill()
         if not self._queue:
-            return False
+            raise NothingLeftError(self.name)
         item = self._queue.popleft()
         answer = {
             "task_id": self._task_id,
@@ -72,7 +74,6 @@ class OfTheServer(Annotator):
         assert body["data"][0]["status"] == "stored", body
         assert not body["data"][0]["surplus"], body
         self.ledger.answer(item["batch_id"])
-        return True
 
     def _fill(self) -> None:
         have = [item["batch_id"] for item in self._queue]
@@ -84,15 +85,14 @@ class OfTheServer(Annotator):
 
 
 class OfTheBareServer(Annotator):
-    def label(self) -> bool:
+    def label(self) -> None:
         row, asked, arrived = self._timed("/next", {"task": 2, "user": self.name}, self.next_seconds)
         if row is None:
-            return False
+            raise NothingLeftError(self.name)
         self.ledger.served(asked, arrived, [row["id"]])
         answer = {"batch": row["id"], "user": self.name, "choice": "left"}
         self._timed("/submit", answer, self.submit_seconds)
         self.ledger.answer(row["id"])
-        return True
 
 
 @dataclass
@@ -124,8 +124,7 @@ class Side:
         def work(annotator: Annotator) -> None:
             try:
                 while next(taken) < labels:
-                    if not annotator.label():
-                        raise RuntimeError(f"{annotator.name} got nothing to label")
+                    annotator.label()
             except Exception as error:  # noqa: BLE001  raised below, in the thread that asked
                 failures.append(error)
 

@@ -5,7 +5,7 @@ import socket
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +121,7 @@ def _rates(sides: Sides, server_share: float) -> list[Figure]:
             "server process, one PostgreSQL for both. Signed in by cookie they ask as the page does, for 20 batches "
             "when 10 are left, and send each answer alone in a list of one; the bare server is asked for one batch "
             "and sent one answer a label, with the same client, which took "
-            f"{clients[0]:.0f} % and {clients[1]:.0f} % of one core (the real server's process {100 * server_share:.0f} %).",
+            f"{clients[0]:.0f} % and {clients[1]:.0f} % of one core; the real server took {100 * server_share:.0f} %.",
         ),
         Figure(
             "labels_one_by_one", one_by_one, "labels/s", bare, "reported", _always,
@@ -146,7 +146,7 @@ def _times(sides: Sides) -> list[Figure]:
 
 def _double(ours: int, bare: int, sides: Sides) -> Figure:
     return Figure(
-        "labels_double_served", ours, "batches", bare, "0 on both sides", lambda *_: ours == bare == 0,
+        "labels_double_served", ours, "batches", bare, "<= 0", lambda *_: ours == bare == 0,
         f"Batches that two people held at once, that somebody was served after they were answered, or that were "
         f"answered twice, among {sides.page.labels + sides.one_by_one.labels} labels (bare: {sides.bare.labels}); by "
         "what the clients were sent and by the tables.",

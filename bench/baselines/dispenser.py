@@ -80,7 +80,7 @@ class Dispenser:
         asked = await request.json()
         task, user = asked["task"], asked["user"]
         row = await self.pool.fetchrow(NEXT, task, user, self.marks.get(task, 0), LEASE)
-        if row is None and self.marks.pop(task, None):  # go back for abandoned leases behind the mark
+        if row is None and self.marks.pop(task, 0):  # go back for abandoned leases behind the mark
             row = await self.pool.fetchrow(NEXT, task, user, 0, LEASE)
         if row is None:
             return JSONResponse(None)
