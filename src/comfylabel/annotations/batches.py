@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any, Self
 from uuid import UUID
 
@@ -96,15 +97,15 @@ def to_item(row: BatchRow, sign: SignUrl, *, hidden: bool) -> dict[str, Any]:
 
 def link_header(image_origin: str, thumbnails: Sequence[str]) -> str:
     """Lets a browser connect to the image server and fetch the first thumbnails before it reads the body."""
-    links = [f"<{image_origin}>; rel=preconnect"]
-    length = len(links[0])
-    for url in thumbnails:
-        link = f"<{url}>; rel=prefetch; as=image"
-        length += len(link) + 2
-        if length > LINK_HEADER_BYTES:
-            break
-        links.append(link)
-    return ", ".join(links)
+    return joined_links(
+        [f"<{image_origin}>; rel=preconnect", *(f"<{url}>; rel=prefetch; as=image" for url in thumbnails)]
+    )
+
+
+def joined_links(links: Sequence[str]) -> str:
+    """The first of them that fit."""
+    ends = accumulate(len(link) + len(", ") for link in links)
+    return ", ".join(link for link, end in zip(links, ends, strict=True) if end - len(", ") <= LINK_HEADER_BYTES)
 
 
 def moment(value: object) -> datetime:

@@ -42,12 +42,11 @@ def failed(
 
 
 def _answer(envelope: dict[str, Any], status: int, headers: Mapping[str, str] | None) -> Response:
-    return Response(
-        orjson.dumps(envelope, default=as_json, option=_JSON_OPTIONS),
-        status,
-        dict(headers or {}),
-        "application/json",
-    )
+    return Response(as_bytes(envelope), status, dict(headers or {}), "application/json")
+
+
+def as_bytes(data: Any) -> bytes:
+    return orjson.dumps(data, default=as_json, option=_JSON_OPTIONS)
 
 
 def as_json(value: Any) -> Any:
