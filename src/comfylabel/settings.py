@@ -34,8 +34,8 @@ class Settings(BaseSettings):
         default=None, description="The address that browsers use, when it differs from host and port."
     )
     cdn_url: str | None = Field(default=None, description="Origin that fronts /images; the public address when unset.")
-    cdn_alternatives: str = Field(
-        default="", description="More such origins, with spaces between them, for A/B tests to compare."
+    cdn_alternatives: str | None = Field(
+        default=None, description="More such origins, with spaces between them, for A/B tests to compare."
     )
     auth: Literal["on", "off"] = Field(
         default="on", description="off signs everybody in as admin; a loopback host only."
@@ -82,13 +82,13 @@ class Settings(BaseSettings):
 
     @field_validator("cdn_alternatives")
     @classmethod
-    def _are_origins(cls, value: str) -> str:
-        return " ".join(_origin(url) for url in value.split())
+    def _are_origins(cls, value: str | None) -> str | None:
+        return " ".join(_origin(url) for url in value.split()) if value else None
 
     @property
     def image_origins(self) -> tuple[str, ...]:
         """Where images may come from beside this server: the CDN, and what A/B tests compare it with."""
-        return tuple(dict.fromkeys([*filter(None, [self.cdn_url]), *self.cdn_alternatives.split()]))
+        return tuple(dict.fromkeys(f"{self.cdn_url or ''} {self.cdn_alternatives or ''}".split()))
 
     @property
     def object_store_url(self) -> str:
