@@ -54,10 +54,13 @@ def read_answer(
     return Answer(meant, chosen_index, rejected_index)
 
 
-def check_slot_order(slot_order: Sequence[int] | None, candidates: int) -> None:
-    """`slot_order[i]` is the candidate that was shown in place i, so each stands there once."""
-    if slot_order is not None and sorted(slot_order) != list(range(candidates)):
-        raise InvalidField("slot_order", f"must hold each of 0 to {candidates - 1} once")
+def check_slot_order(slot_order: Sequence[int] | None, dealt: Sequence[int]) -> None:
+    """`slot_order[i]` is the candidate that was shown in place i. Who saw them in another way leaves it out."""
+    if slot_order is not None and list(slot_order) != list(dealt):
+        raise InvalidInput(
+            f"slot_order is not what was dealt: this person sees this batch in the order {list(dealt)}.",
+            code="slot_order_not_dealt",
+        )
 
 
 def _kind_meant(kind: Kind | None, spam: bool | None) -> Kind:

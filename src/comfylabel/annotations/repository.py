@@ -1,13 +1,9 @@
-"""SQL of labelling: tasks, answers and their history."""
+"""SQL of labelling: its tasks, and where an image came from."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
-from comfylabel.annotations.answer import Answer, Kind
-from comfylabel.annotations.schemas import LabelledTask, ReadyBatch, StoredAnnotation
+from comfylabel.annotations.schemas import LabelledTask
 from comfylabel.db.pool import Connection, Record
 
 _TASK = "select id, state, overlap, blind, ab_test_id from tasks where id = $1"
@@ -15,6 +11,15 @@ _TASK = "select id, state, overlap, blind, ab_test_id from tasks where id = $1"
 
 async def task(connection: Connection, task_id: UUID) -> LabelledTask | None:
     row = await connection.fetchrow(_TASK, task_id)
+    return LabelledTask(**row) if row else None
+
+
+HOLD_TASK = f"{_TASK} for key share"
+
+
+async def hold_task(connection: Connection, task_id: UUID) -> LabelledTask | None:
+    """The task stays as it is until the transaction ends. Before any batch: the other order would be a deadlock."""
+    row = await connection.fetchrow(HOLD_TASK, task_id)
     return LabelledTask(**row) if row else None
 
 
@@ -66,144 +71,3 @@ where g.id = $1
 
 async def generation(connection: Connection, generation_id: UUID) -> Record | None:
     return await connection.fetchrow(_GENERATION, generation_id)
-
-
-# The task before the batch, as everybody who takes both does: the other order would be a deadlock.
-HOLD_TASK = f"{_TASK} for key share"
-LOCK_BATCH = """
-select id, task_id, prompt_id, candidates, spam_at is not null as closed
-from batches where id = $1 for no key update
-"""
-
-
-async def hold_task(connection: Connection, task_id: UUID) -> LabelledTask | None:
-    row = await connection.fetchrow(HOLD_TASK, task_id)
-    return LabelledTask(**row) if row else None
-
-
-async def lock_batch(connection: Connection, batch_id: UUID) -> ReadyBatch | None:
-    """Answers to one batch take turns, so that two of them never both see the last free place."""
-    row = await connection.fetchrow(LOCK_BATCH, batch_id)
-    return ReadyBatch(**row) if row else None
-
-
-# In the order in which they wait for a place: see overlap.py.
-ANSWERS = """
-select id, user_id, kind, surplus, client_id from annotations
-where batch_id = $1 order by surplus, updated_at, id
-"""
-
-
-async def answers_of(connection: Connection, batch_id: UUID) -> list[StoredAnnotation]:
-    return [
-        StoredAnnotation(row["id"], row["user_id"], Kind(row["kind"]), row["surplus"], row["client_id"])
-        for row in await connection.fetch(ANSWERS, batch_id)
-    ]
-
-
-CLIENT_ID_ELSEWHERE = """
-select exists (select from annotations where user_id = $1 and client_id = $2 and batch_id <> $3)
-"""
-
-
-async def client_id_used_elsewhere(connection: Connection, user_id: UUID, client_id: str, batch_id: UUID) -> bool:
-    return bool(await connection.fetchval(CLIENT_ID_ELSEWHERE, user_id, client_id, batch_id))
-
-
-_CLIENT_ID_REPLACED = """
-select exists (select from annotation_history where annotation_id = $1 and answer ->> 'client_id' = $2)
-"""
-
-
-async def client_id_replaced(connection: Connection, annotation_id: UUID, client_id: str) -> bool:
-    """Whether this answer once came under that id and was changed since: an outbox may send late."""
-    return bool(await connection.fetchval(_CLIENT_ID_REPLACED, annotation_id, client_id))
-
-
-CANDIDATES = """
-select candidate_index, id from generations where batch_id = $1 and candidate_index = any($2::int[])
-"""
-
-
-async def candidates(connection: Connection, batch_id: UUID, indexes: Collection[int]) -> Mapping[int, UUID]:
-    rows = await connection.fetch(CANDIDATES, batch_id, list(indexes))
-    return {row["candidate_index"]: row["id"] for row in rows}
-
-
-@dataclass(frozen=True, slots=True)
-class Filled:
-    """An answer with all that is stored beside it."""
-
-    answer: Answer
-    chosen_generation_id: UUID | None
-    rejected_generation_id: UUID | None
-    surplus: bool
-    slot_order: list[int] | None
-    variant_key: str | None
-    client_id: str | None
-    elapsed_ms: int | None
-
-    def arguments(self) -> tuple[Any, ...]:
-        return (
-            self.answer.kind,
-            self.answer.chosen_index,
-            self.answer.rejected_index,
-            self.chosen_generation_id,
-            self.rejected_generation_id,
-            self.answer.kind is Kind.SPAM,
-            self.surplus,
-            self.slot_order,
-            self.variant_key,
-            self.client_id,
-            self.elapsed_ms,
-        )
-
-
-# clock_timestamp, not now(): the time inside the lock, so that answers stand in the order of their turns.
-_INSERT = """
-insert into annotations (
-  kind, chosen_index, rejected_index, chosen_generation_id, rejected_generation_id, spam, surplus,
-  slot_order, variant_key, client_id, elapsed_ms,
-  id, batch_id, task_id, prompt_id, user_id, created_at, updated_at)
-select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, turn, turn
-from clock_timestamp() turn
-"""
-
-
-async def insert(connection: Connection, annotation_id: UUID, batch: ReadyBatch, user_id: UUID, filled: Filled) -> None:
-    await connection.execute(
-        _INSERT, *filled.arguments(), annotation_id, batch.id, batch.task_id, batch.prompt_id, user_id
-    )
-
-
-_KEEP_OLD = """
-insert into annotation_history (id, annotation_id, answer)
-select $1, a.id, to_jsonb(a) from annotations a where a.id = $2
-"""
-_REPLACE = """
-update annotations set kind = $1, chosen_index = $2, rejected_index = $3, chosen_generation_id = $4,
-  rejected_generation_id = $5, spam = $6, surplus = $7, slot_order = $8, variant_key = $9, client_id = $10,
-  elapsed_ms = $11, updated_at = clock_timestamp()
-where id = $12
-"""
-
-
-async def replace(connection: Connection, history_id: UUID, annotation_id: UUID, filled: Filled) -> None:
-    await connection.execute(_KEEP_OLD, history_id, annotation_id)
-    await connection.execute(_REPLACE, *filled.arguments(), annotation_id)
-
-
-_COUNT_NOW = "update annotations set surplus = false where id = any($1)"
-
-
-async def count_now(connection: Connection, annotation_ids: Collection[UUID]) -> None:
-    await connection.execute(_COUNT_NOW, list(annotation_ids))
-
-
-_CLOSE = "update batches set spam_at = now() where id = $1"
-_REOPEN = "update batches set spam_at = null where id = $1"
-
-
-async def set_closed(connection: Connection, batch_id: UUID, *, closed: bool) -> None:
-    """A batch called spam leaves every queue; it comes back when that answer is taken back."""
-    await connection.execute(_CLOSE if closed else _REOPEN, batch_id)

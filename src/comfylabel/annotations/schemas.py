@@ -12,8 +12,11 @@ from comfylabel.annotations.answer import Kind
 _INT4_MAX = 2**31 - 1
 
 
+ClientId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
 class NewAnnotation(BaseModel):
-    """Who answers is never in it: that is the signed-in user."""
+    """Who answers is the signed-in user; `user_id` says whose answer it is, and refuses it when that is another."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -24,17 +27,37 @@ class NewAnnotation(BaseModel):
     rejected_index: StrictInt | None = None
     spam: StrictBool | None = None
     slot_order: Annotated[list[StrictInt], Field(max_length=1000)] | None = None
-    client_id: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")] | None = None
+    client_id: ClientId | None = None
+    user_id: UUID | None = None
     elapsed_ms: Annotated[StrictInt, Field(ge=0, le=_INT4_MAX)] | None = None
 
 
+class Undo(BaseModel):
+    """Takes back the answer that came under the client_id `undo_of`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    undo_of: ClientId
+    client_id: ClientId
+    user_id: UUID | None = None
+
+
 class AnnotationAnswer(BaseModel):
-    """`repeated`: this client_id was stored before, and nothing changed."""
+    """`repeated`: this client_id was stored before, and nothing changed. `id` of an undo: what it took back."""
 
     client_id: str | None
     status: Literal["stored", "repeated"]
     id: UUID
     surplus: bool
+
+
+class RefusedAnswer(BaseModel):
+    """In a list only: the others are stored all the same."""
+
+    client_id: str | None
+    status: Literal["refused"]
+    code: str
+    error: str
 
 
 class MyAnnotation(BaseModel):
@@ -135,13 +158,14 @@ class LabelledTask:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyBatch:
-    """`candidates` is None until the batch is ready."""
+class LabelledBatch:
+    """`candidates` is None until the batch is ready; `taken` counts the answers that count, and the leases."""
 
     id: UUID
     task_id: UUID
     prompt_id: UUID
     candidates: int | None
+    taken: int
     closed: bool
 
 
@@ -153,11 +177,48 @@ class StoredAnnotation:
     surplus: bool
     client_id: str | None
 
+    @property
+    def counts(self) -> bool:
+        return self.kind is not Kind.SKIP and not self.surplus
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a person has used a client_id for: an answer, or the undo of the answer `client_id`."""
+
+    undo: bool
+    batch_id: UUID
+    annotation_id: UUID
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """All that bears on one answer, with the batch locked. `images`: those that it names; `uses` of its client_id."""
+
+    task: LabelledTask
+    batch: LabelledBatch | None
+    answers: list[StoredAnnotation]
+    images: tuple[UUID | None, UUID | None]
+    variant: str | None
+    uses: list[Use]
+
+
+@dataclass(frozen=True, slots=True)
+class PastAnswer:
+    """`undone`: nothing of it stands any more; else it stands, or another answer replaced it."""
+
+    task_id: UUID
+    batch_id: UUID
+    annotation_id: UUID
+    undone: bool
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of one answer."""
+    """What became of one answer or undo. `frees`: the batch may have a free place now."""
 
     id: UUID
     status: Literal["stored", "repeated"]
     surplus: bool
+    frees: bool = False

@@ -1,8 +1,6 @@
 """Every error leaves in one shape with a stable code; nothing internal leaves at all."""
 
 import traceback
-from collections.abc import Sequence
-from typing import Any
 
 import asyncpg
 import structlog
@@ -15,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from comfylabel.db.pool import AWAY
 from comfylabel.errors import ComfyLabelError, Conflict, TooManyRequests, Unavailable
 from comfylabel.http.envelope import failed
+from comfylabel.http.field_errors import refusal
 
 log = structlog.get_logger(__name__)
 
@@ -31,16 +30,6 @@ _CODES = {
     422: "invalid_field",
     429: "too_many_requests",
 }
-
-# pydantic speaks of the input; our errors continue the path: "seeds_per_prompt must be at least 1".
-_REWORDED = (
-    ("Input should be a valid dictionary or object to extract fields from", "must be an object"),
-    ("Input should be ", "must be "),
-    ("Value error, ", ""),
-    ("Field required", "is required"),
-    ("Extra inputs are not permitted", "is not a known field"),
-    ("JSON decode error", "is not JSON"),
-)
 
 
 def install(app: FastAPI) -> None:
@@ -98,11 +87,9 @@ async def answer_known(_request: Request, error: Exception) -> Response:
     return failed(error.message, error.code, error.status, data=error.data, headers=headers)
 
 
-async def answer_invalid(_request: Request, error: Exception) -> Response:
+async def answer_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    errors = [{"path": _path(item["loc"]), "error": _words(item)} for item in error.errors()]
-    first = errors[0]
-    return failed(f"{first['path']} {first['error']}.", "invalid_field", 422, data={"errors": errors})
+    return await answer_known(request, refusal(error.errors()))
 
 
 async def answer_http(request: Request, error: Exception) -> Response:
@@ -133,19 +120,3 @@ async def answer_unexpected(request: Request, error: Exception) -> Response:
     trace = "".join(traceback.format_exception(error))
     log.error("unexpected_error", method=request.method, path=request.url.path, traceback=trace)
     return failed("The server failed on this request; its log says why.", "internal", _INTERNAL)
-
-
-def _path(location: Sequence[int | str]) -> str:
-    """`("body", "variants", 0, "weight")` -> `variants[0].weight`; the body as a whole is `body`."""
-    where, *steps = location
-    if where == "body" and len(steps) == 1 and isinstance(steps[0], int):
-        return "body"  # the position of a JSON syntax error
-    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    return path.removeprefix(".") or str(where)
-
-
-def _words(item: Any) -> str:
-    text = str(item["msg"])
-    for theirs, ours in _REWORDED:
-        text = text.replace(theirs, ours)
-    return text[0].lower() + text[1:].rstrip(".")
