@@ -12,3 +12,7 @@ effect(() => {
   if (me.value === undefined && path.value !== '/sign-in') void askWho();
 });
 render(<Shell />, document.getElementById('app') as HTMLElement);
+
+// The worker keeps the pages and, in offline mode, pictures: none on plain http, and none in the way of the first paint.
+if ('serviceWorker' in navigator && import.meta.env.PROD)
+  addEventListener('load', () => void navigator.serviceWorker.register('/sw.js').catch(() => {}));

@@ -1,16 +1,20 @@
 /** Who is signed in, and what happened when nobody is. */
-import { signal } from '@preact/signals';
-import { api, ApiError, unwrap } from './api/client';
+import { effect, signal } from '@preact/signals';
+import { api, ApiError, onAnswer, unwrap } from './api/client';
 import type { components } from './api/schema';
+import { firstMe } from './first';
+import { recall, remember } from './ui/memory';
 
 export type Me = components['schemas']['Me'];
 
-/** undefined: not asked yet; null: nobody. */
-export const me = signal<Me | null | undefined>(undefined);
+/** undefined: not asked yet; null: nobody. A labelling page brings the answer with it. */
+export const me = signal<Me | null | undefined>(firstMe ?? undefined);
 /** Why nobody is signed in: never was, the session ran out, or the person left. */
 export const gone = signal<'never' | 'ended' | 'left'>('never');
 /** The first question could not be answered at all. */
 export const away = signal(false);
+/** Whose session has ended: what they had begun stays up until they or somebody else signs in. */
+export const last = signal<Me | null>(null);
 
 export async function askWho(): Promise<void> {
   away.value = false;
@@ -18,8 +22,14 @@ export async function askWho(): Promise<void> {
     me.value = await unwrap(api.GET('/api/me'));
   } catch (error) {
     if (error instanceof ApiError && error.status === 401) me.value = null;
-    else away.value = true;
+    else assume();
   }
+}
+
+/** Without a network the last person goes on: the answers are sent in their session or not at all. */
+function assume(): void {
+  me.value ??= JSON.parse(recall('me') ?? 'null') ?? undefined;
+  away.value = !me.value;
 }
 
 /** The token of a sign-in link, used once. Throws ApiError when the server refuses it. */
@@ -39,11 +49,15 @@ export function isOperator(): boolean {
 }
 
 // Any answer may be the one that tells that the session has ended.
-api.use({
-  onResponse({ response, schemaPath }) {
-    if (response.status === 401 && me.value && schemaPath !== '/api/auth/link') {
-      gone.value = 'ended';
-      me.value = null;
-    }
-  },
+onAnswer(({ response, schemaPath }) => {
+  if (response.status === 401 && me.value && schemaPath !== '/api/auth/link') {
+    gone.value = 'ended';
+    me.value = null;
+  }
+});
+
+effect(() => {
+  if (me.value === undefined) return;
+  if (me.value) last.value = me.value;
+  remember('me', me.value && JSON.stringify(me.value));
 });

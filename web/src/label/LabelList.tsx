@@ -1,8 +1,13 @@
 /** /label: the tasks whose pictures wait for an opinion. All that an annotator sees besides the labelling itself. */
-import { useSignal } from '@preact/signals';
+import { useSignal, useSignalEffect } from '@preact/signals';
+import type { Entry, Waiting } from '../engine/outbox.ts';
+import { me } from '../session';
 import { Icon } from '../ui/Icon';
+import { recall, remember } from '../ui/memory';
 import { Notice } from '../ui/Notice';
 import { usePoll } from '../ui/poll';
+import { some } from '../ui/words';
+import { mail } from './mail.ts';
 import { isGenerating, labelTasks, reachable, titleOf, type LabelTask } from './server';
 import '../ui/cards.css';
 
@@ -11,16 +16,29 @@ const POLL_MS = 2_000;
 export function LabelList() {
   const tasks = useSignal<LabelTask[] | null>(null);
   const away = useSignal(false);
+  const unsent = useUnsent();
   usePoll(async (signal) => {
     try {
       tasks.value = await labelTasks(signal);
       away.value = false;
+      keep(tasks.value);
     } catch {
       away.value = !signal.aborted;
+      tasks.value ??= kept();
     }
   }, POLL_MS);
-  if (!tasks.value) return away.value ? <Notice icon="away" title="The server does not answer" live /> : null;
-  if (tasks.value.length === 0) {
+  return (
+    <>
+      <Others waiting={unsent.value.others} />
+      <Tasks tasks={tasks.value} away={away.value} unsent={unsent.value.mine} />
+    </>
+  );
+}
+
+function Tasks(props: { tasks: LabelTask[] | null; away: boolean; unsent: readonly Entry[] }) {
+  const { tasks, away, unsent } = props;
+  if (!tasks) return away ? <Notice icon="away" title="The server does not answer" live /> : null;
+  if (tasks.length === 0) {
     return (
       <Notice icon="empty" title="Nothing to label yet" live>
         <p>As soon as a task has pictures, it appears here by itself.</p>
@@ -30,15 +48,15 @@ export function LabelList() {
   return (
     <>
       <h1>Label</h1>
-      {away.value && (
+      {away && (
         <p class="away-note" role="status">
-          The server does not answer; this is how things stood.
+          The server does not answer; this is how things stood. What is on this device can be labelled.
         </p>
       )}
       <ul class="cards">
-        {tasks.value.map((task) => (
+        {tasks.map((task) => (
           <li key={task.task_id} class="card label-card">
-            <LabelCard task={task} />
+            <LabelCard task={task} unsent={unsent.filter((entry) => entry.task_id === task.task_id).length} />
           </li>
         ))}
       </ul>
@@ -46,7 +64,7 @@ export function LabelList() {
   );
 }
 
-function LabelCard({ task }: { task: LabelTask }) {
+function LabelCard({ task, unsent }: { task: LabelTask; unsent: number }) {
   const total = reachable(task);
   const title = titleOf(task);
   return (
@@ -56,7 +74,8 @@ function LabelCard({ task }: { task: LabelTask }) {
           {title}
         </h2>
         <p class="soft">
-          {task.done_by_me} of {total} {total === 1 ? 'batch' : 'batches'} labelled by you
+          {task.done_by_me} of {some(total, 'batch', 'batches')} labelled by you
+          {unsent > 0 && <span class="card-unsent"> · {unsent} unsent</span>}
         </p>
         <progress value={task.done_by_me} max={Math.max(total, 1)} aria-label={`Labelled by you: ${title}`} />
       </div>
@@ -68,9 +87,48 @@ function LabelCard({ task }: { task: LabelTask }) {
       ) : (
         <p class="soft standing">
           <Icon name={isGenerating(task) ? 'waiting' : 'done'} />
-          {isGenerating(task) ? 'More is being made' : 'All labelled'}
+          {isGenerating(task) ? `${task.batches - task.ready_batches} more are being made` : 'All labelled'}
         </p>
       )}
     </>
   );
+}
+
+/** Nobody's answers are lost because somebody else uses the phone: they wait until their owner signs in. */
+function Others({ waiting }: { waiting: readonly Waiting[] }) {
+  if (waiting.length === 0) return null;
+  return (
+    <p class="others" role="status">
+      <Icon name="kept" />
+      <span>
+        {waiting.map(({ name, count }) => `${some(count, 'answer')} of ${name}`).join(', ')}{' '}
+        {waiting.length === 1 && waiting[0]?.count === 1 ? 'waits' : 'wait'} on this device for{' '}
+        {waiting.length === 1 ? 'its owner' : 'their owners'} to sign in.
+      </span>
+    </p>
+  );
+}
+
+/** What this device has not sent yet: of this person, and of others who used it. */
+function useUnsent() {
+  const unsent = useSignal<{ mine: readonly Entry[]; others: readonly Waiting[] }>({ mine: [], others: [] });
+  useSignalEffect(() => {
+    const userId = me.value?.id;
+    void mail.state.value;
+    if (!userId) return;
+    void Promise.all([mail.of(userId), mail.counts()]).then(([mine, all]) => {
+      unsent.value = { mine, others: all.filter((one) => one.user_id !== userId) };
+    });
+  });
+  return unsent;
+}
+
+/** How the list stood, for when the server cannot be asked: the way to what lies on this device leads through it. */
+function keep(tasks: readonly LabelTask[]): void {
+  remember('tasks', JSON.stringify({ user: me.value?.id, tasks }));
+}
+
+function kept(): LabelTask[] | null {
+  const list = JSON.parse(recall('tasks') ?? 'null') as { user: string; tasks: LabelTask[] } | null;
+  return list && list.user === me.value?.id ? list.tasks : null;
 }

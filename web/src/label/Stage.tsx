@@ -1,13 +1,125 @@
-/** The pictures. The next batch is mounted too, unseen, so that a change of batch is a change of one attribute. */
-import { useSignal } from '@preact/signals';
-import { useEffect, useRef, useState } from 'preact/hooks';
-import { Icon } from '../ui/Icon';
-import { bestGrid, type Box } from './grid';
-import type { Batch, LabelSession } from './session';
+/**
+ * The pictures. Three slides are mounted: the batch before, the one shown and the next. A change of batch changes an
+ * attribute of each and nothing else; slides are made and dropped one frame later, when the eye has what it wants.
+ */
+import type { ReadonlySignal, Signal } from '@preact/signals';
+import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import { sizeFor } from '../engine/prefetch.ts';
+import { attachZoom, type Zoom } from '../engine/zoom.ts';
+import { pulse } from './comfort.ts';
+import { bestGrid, type Box } from './grid.ts';
+import { Tile } from './Tile.tsx';
+import type { Batch, Sitting } from './types.ts';
 
-export function Stage({ session }: { session: LabelSession }) {
+/** Beyond this the stored previews are no longer sharp enough: the pictures as they were made are fetched. */
+const CLOSE = 1.2;
+const SLIDE_MS = 160;
+
+interface StageProps {
+  sitting: Sitting;
+  /** The batch that has been shown for a frame: what may wait follows it. */
+  settled: ReadonlySignal<number>;
+  /** Filled here, so that a key can zoom too. */
+  zoom: { current: Zoom | null };
+}
+
+export function Stage({ sitting, settled, zoom }: StageProps) {
   const stage = useRef<HTMLDivElement>(null);
+  const strip = useRef<HTMLDivElement>(null);
   const box = useSignal<Box | null>(null);
+  // The batch that somebody looked at closely.
+  const close = useSignal<string | null>(null);
+  useBox(stage, box);
+  useFingers(sitting, stage, strip, zoom, close);
+  useFreshView(sitting, zoom, close);
+  useSizeOfTiles(sitting, box);
+  usePainted(sitting, settled, stage);
+  const batches = sitting.batches.value;
+  return (
+    <div class="stage" ref={stage} data-rejecting={sitting.rejecting} data-mode={sitting.mode}>
+      <div class="strip" ref={strip}>
+        {box.value &&
+          mounted(settled.value, sitting.at.value).map((index) => {
+            const batch = batches[index];
+            return (
+              batch && (
+                <Slide key={batch.batch_id} sitting={sitting} batch={batch} index={index} box={box} close={close} />
+              )
+            );
+          })}
+      </div>
+      <Hint sitting={sitting} />
+    </div>
+  );
+}
+
+/** What stood before a change stays until it is over. */
+function mounted(settled: number, at: number): number[] {
+  const around = [settled - 1, settled, settled + 1];
+  return around.includes(at) ? around : [...around, at];
+}
+
+interface SlideProps {
+  sitting: Sitting;
+  batch: Batch;
+  index: number;
+  box: ReadonlySignal<Box | null>;
+  close: ReadonlySignal<string | null>;
+}
+
+function Slide({ sitting, batch, index, box, close }: SlideProps) {
+  const step = useComputed(() => Math.max(-2, Math.min(2, index - sitting.at.value)));
+  const away = useComputed(() => step.value !== 0);
+  // What comes next is put up when it is here: what is shown needs the line.
+  const here = useComputed(() => step.value <= 0 || (step.value === 1 && sitting.ahead.value));
+  const seen = useRef(false);
+  seen.current ||= here.value;
+  const [width = 1, height = 1] = batch.sizes[0] ?? [];
+  const count = batch.slot_order.length;
+  const grid = bestGrid(count, box.value as Box, width / height);
+  return (
+    <div
+      class="slide"
+      data-batch={batch.batch_id}
+      data-step={step}
+      data-shown={useComputed(() => (away.value ? undefined : ''))}
+      inert={away}
+      style={{ '--columns': grid.columns, '--width': px(grid.width), '--height': px(grid.height) }}
+    >
+      {batch.slot_order.map((_, place) => (
+        <Tile
+          key={place}
+          sitting={sitting}
+          batch={batch}
+          place={place}
+          away={away}
+          empty={!seen.current}
+          close={close}
+        />
+      ))}
+    </div>
+  );
+}
+
+const px = (length: number) => `${Math.floor(length)}px`;
+
+/** What a tap does, said where it happens: to whom it is new, and whenever it is not the usual thing. */
+function Hint({ sitting }: { sitting: Sitting }) {
+  const verb = matchMedia('(hover: none)').matches ? 'Tap' : 'Click';
+  const words = useComputed(() => {
+    if (sitting.rejecting.value) return `${verb} the worst picture`;
+    const isNew = sitting.progress.value.mine === 0 && sitting.rejected.value === null;
+    return isNew && sitting.chosen.value === null ? `${verb} the best picture` : '';
+  });
+  return (
+    <p class="hint" role="status">
+      <span>{words}</span>
+    </p>
+  );
+}
+
+function useBox(stage: { current: HTMLElement | null }, box: { value: Box | null }): void {
   useEffect(() => {
     const watcher = new ResizeObserver(([entry]) => {
       if (entry) box.value = { width: entry.contentRect.width, height: entry.contentRect.height };
@@ -15,119 +127,112 @@ export function Stage({ session }: { session: LabelSession }) {
     if (stage.current) watcher.observe(stage.current);
     return () => watcher.disconnect();
   }, []);
-  const at = session.at.value;
-  return (
-    <div class="stage" ref={stage} data-rejecting={session.rejecting.value || undefined}>
-      {box.value &&
-        [at, at + 1].map((index) => {
-          const batch = session.batches.value[index];
-          return (
-            batch && (
-              <Slide key={batch.batch_id} session={session} batch={batch} box={box.value as Box} shown={index === at} />
-            )
-          );
-        })}
-      <Hint session={session} />
-    </div>
-  );
 }
 
-interface SlideProps {
-  session: LabelSession;
-  batch: Batch;
-  box: Box;
-  shown: boolean;
+function useFingers(
+  sitting: Sitting,
+  stage: { current: HTMLElement | null },
+  strip: { current: HTMLElement | null },
+  zoom: { current: Zoom | null },
+  close: { value: string | null },
+): void {
+  useEffect(() => {
+    const belt = new Belt(strip.current as HTMLElement);
+    const place = (element: Element) => Number(element.closest<HTMLElement>('[data-place]')?.dataset.place ?? NaN);
+    const gestures = attachZoom(stage.current as HTMLElement, {
+      onDrag: (dx) => belt.drag(hasNext(sitting, dx) ? dx : dx / 4),
+      onSwipe: (direction) => {
+        if (!hasNext(sitting, -direction)) return;
+        if (sitting.mode.value === 'single') sitting.look(sitting.place.value + direction);
+        else sitting.go(direction);
+        belt.enter(direction);
+      },
+      onTap: (element, stamp) => {
+        if (place(element) >= 0) sitting.tap(place(element), stamp);
+      },
+      onDouble: () => sitting.untap(),
+      onLongPress: (element) => {
+        if (place(element) < 0) return;
+        sitting.reject(place(element));
+        pulse();
+      },
+      onView: ({ z }) => {
+        if (z > CLOSE) close.value = sitting.current.value?.batch_id ?? null;
+      },
+    });
+    zoom.current = gestures;
+    return () => gestures.destroy();
+  }, []);
 }
 
-function Slide({ session, batch, box, shown }: SlideProps) {
-  const [width = 1, height = 1] = batch.sizes[0] ?? [];
-  const grid = bestGrid(batch.thumbnails.length, box, width / height);
-  const answered = session.answers.value.get(batch.batch_id);
-  return (
-    <div
-      class="slide"
-      data-shown={shown || undefined}
-      data-batch={batch.batch_id}
-      inert={!shown}
-      style={{ '--columns': grid.columns, '--width': px(grid.width), '--height': px(grid.height) }}
-    >
-      {batch.thumbnails.map((_, index) => {
-        const rejected = shown && session.rejected.value === index;
-        const chosen = !rejected && answered?.chosen_index === index;
-        return (
-          <Tile
-            key={index}
-            session={session}
-            batch={batch}
-            index={index}
-            mark={rejected ? 'rejected' : chosen ? 'chosen' : null}
-          />
-        );
-      })}
-    </div>
-  );
+/** The finger goes right (dx > 0): to the one before. */
+function hasNext(sitting: Sitting, dx: number): boolean {
+  const step = dx > 0 ? -1 : 1;
+  if (sitting.mode.value === 'grid') return sitting.batches.value[sitting.at.value + step] !== undefined;
+  return sitting.current.value?.slot_order[sitting.place.value + step] !== undefined;
 }
 
-const px = (length: number) => `${Math.floor(length)}px`;
+/** Carries the slides under the finger, and to their place when it lets go. */
+class Belt {
+  private readonly strip: HTMLElement;
+  private dx = 0;
+  private ride: Animation | null = null;
 
-interface TileProps {
-  session: LabelSession;
-  batch: Batch;
-  index: number;
-  mark: 'chosen' | 'rejected' | null;
+  constructor(strip: HTMLElement) {
+    this.strip = strip;
+  }
+
+  drag(dx: number): void {
+    this.ride?.cancel();
+    this.strip.style.transform = dx === 0 ? '' : `translateX(${dx}px)`;
+    if (dx === 0) this.roll(this.dx);
+    this.dx = dx || this.dx;
+  }
+
+  /** The slides have moved on by one: begin where the finger left them. */
+  enter(direction: 1 | -1): void {
+    this.roll(this.dx + direction * this.strip.clientWidth);
+  }
+
+  private roll(from: number): void {
+    this.ride?.cancel();
+    if (matchMedia('(prefers-reduced-motion: reduce)').matches) return;
+    const frames = [{ transform: `translateX(${from}px)` }, { transform: 'none' }];
+    this.ride = this.strip.animate(frames, { duration: SLIDE_MS, easing: 'cubic-bezier(.2, .7, .3, 1)' });
+  }
 }
 
-function Tile({ session, batch, index, mark }: TileProps) {
-  // The address that failed, not a flag to be reset when another comes: an error may be faster than any effect.
-  const [failed, setFailed] = useState<string | null>(null);
-  const verb = session.rejecting.value ? 'Reject' : 'Choose';
-  const preview = batch.previews[index] ?? '';
-  const broken = failed === preview;
-  return (
-    <div class="tile" data-mark={mark ?? undefined}>
-      <button
-        class="tile-button"
-        aria-label={`${verb} picture ${index + 1}${mark ? `, ${mark}` : ''}`}
-        onClick={() => session.name(index)}
-      >
-        <img class="under" src={batch.thumbnails[index]} alt="" decoding="async" draggable={false} />
-        {!broken && <img src={preview} alt="" decoding="async" draggable={false} onError={() => setFailed(preview)} />}
-        <span class="tile-label" aria-hidden="true">
-          {index + 1}
-          {mark === 'chosen' && (
-            <>
-              <Icon name="done" size={14} /> Chosen
-            </>
-          )}
-          {mark === 'rejected' && (
-            <>
-              <Icon name="reject" size={14} /> Rejected
-            </>
-          )}
-        </span>
-      </button>
-      {broken && (
-        <span class="tile-broken">
-          Not loaded
-          <button class="button" onClick={() => void session.renew(batch.batch_id).then(() => setFailed(null))}>
-            Load again
-          </button>
-        </span>
-      )}
-    </div>
-  );
+/** Every batch begins whole. In single mode the view stays between its candidates: that is how details are compared. */
+function useFreshView(sitting: Sitting, zoom: { current: Zoom | null }, close: Signal<string | null>): void {
+  const id = useComputed(() => sitting.current.value?.batch_id);
+  useSignalEffect(() => {
+    void id.value;
+    if ((zoom.current?.view.z ?? 1) !== 1) zoom.current?.reset();
+    if (close.peek() !== null) close.value = null;
+  });
 }
 
-/** What a tap does, said where it happens, until the first answer and whenever it is not the usual thing. */
-function Hint({ session }: { session: LabelSession }) {
-  const rejecting = session.rejecting.value;
-  const first = session.answers.value.size === 0 && session.rejected.value === null;
-  const tap = matchMedia('(hover: none)').matches ? 'Tap' : 'Click or press the number of';
-  const better = session.current.value?.thumbnails.length === 1 ? 'picture to choose it' : 'better picture';
-  const words = rejecting ? `${tap} the picture to reject` : first ? `${tap} the ${better}` : '';
-  return (
-    <p class="hint" role="status">
-      {words && <span>{words}</span>}
-    </p>
-  );
+function useSizeOfTiles(sitting: Sitting, box: ReadonlySignal<Box | null>): void {
+  useSignalEffect(() => {
+    const batch = sitting.current.value;
+    if (!box.value || !batch) return;
+    const [width = 1, height = 1] = batch.sizes[0] ?? [];
+    const count = sitting.mode.value === 'single' ? 1 : batch.slot_order.length;
+    const tile = bestGrid(count, box.value, width / height);
+    const size = sizeFor(Math.max(tile.width, tile.height) * devicePixelRatio);
+    if (sitting.size.peek() !== size) sitting.size.value = size;
+  });
+}
+
+/** The time of an answer runs from when the pictures are there. */
+function usePainted(sitting: Sitting, settled: ReadonlySignal<number>, stage: { current: HTMLElement | null }): void {
+  useSignalEffect(() => {
+    const batch = sitting.current.value;
+    if (!batch || settled.value !== sitting.at.value) return;
+    const images = [...(stage.current?.querySelectorAll<HTMLImageElement>('[data-shown] img') ?? [])];
+    const coming = images.filter((image) => !image.complete).map((image) => image.decode().catch(() => {}));
+    void Promise.all(coming).then(() => {
+      if (sitting.current.peek() === batch) sitting.painted();
+    });
+  });
 }

@@ -16,6 +16,14 @@ const PATHS = {
   spam: 'M8.5 3h7L21 8.5v7L15.5 21h-7L3 15.5v-7zM12 8v5M12 16h.01',
   skip: 'M5 6l8 6-8 6zM18 6v12',
   download: 'M12 4v11M7 11l5 5 5-5M5 20h14',
+  grid: 'M4 4h7v7H4zM13 4h7v7h-7zM4 13h7v7H4zM13 13h7v7h-7z',
+  single: 'M7 5h10v14H7zM3 8v8M21 8v8',
+  about: 'M12 11v6M12 7.5h.01M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18z',
+  keys: 'M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h2M7 14h10',
+  settings: 'M4 7h9M19 7h1M4 17h1M11 17h9M16 4.5v5M8 14.5v5',
+  people:
+    'M9 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7M2.5 20a6.5 6.5 0 0 1 13 0M16 4.3a3.5 3.5 0 0 1 0 6.4M18 14.2a6.5 6.5 0 0 1 3.5 5.8',
+  kept: 'M7 3h10v18H7zM11 18h2',
   warning: 'M12 4l9.5 16h-19zM12 10v5M12 17.5h.01',
 } as const;
 

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { navigate, path } from '../router';
-import { askWho, away, gone, isOperator, me, signOut } from '../session';
+import { askWho, away, gone, isOperator, last, me, signOut } from '../session';
 import { SignIn } from '../signin/SignIn';
 import { ConfirmDialog } from './confirm';
 import { lazy } from './lazy';
@@ -21,7 +21,8 @@ export function Shell() {
   if (me.value === undefined) return null;
   const task = LABEL_PATH.exec(at)?.[1];
   // The labelling page keeps unsent answers: it stays up when the session ends under it, and says so itself.
-  if (task && (me.value || gone.value === 'ended')) return <LabelPage key={task} taskId={task} />;
+  const seated = me.value ?? (gone.value === 'ended' ? last.value : null);
+  if (task && seated) return <LabelPage key={`${task} ${seated.id}`} taskId={task} userId={seated.id} />;
   if (!me.value) return <SignedOut />;
   return (
     <Frame>
@@ -68,7 +69,7 @@ function Frame({ children }: { children: ComponentChildren }) {
         )}
         <div class="who">
           <span class="who-name">{me.value?.name}</span>
-          <button class="button quiet" onClick={leave}>
+          <button class="button quiet" onClick={() => void leave()}>
             Sign out
           </button>
         </div>
@@ -88,6 +89,8 @@ function Tab({ to, children }: { to: string; children: ComponentChildren }) {
 
 async function leave(): Promise<void> {
   try {
+    const { mayLeave } = await import('../label/leaving');
+    if (!me.value || !(await mayLeave(me.value.id))) return;
     await signOut();
     navigate('/', { replace: true });
   } catch {

@@ -1,0 +1,90 @@
+/** The labelling screen: a prompt, its pictures, what lies around, and the answers where the thumb is. */
+import { useComputed, useSignal, useSignalEffect, type ReadonlySignal } from '@preact/signals';
+import { useEffect, useRef } from 'preact/hooks';
+import type { Zoom } from '../engine/zoom.ts';
+import { lazy } from '../ui/lazy';
+import { Bar } from './Bar.tsx';
+import { pulse, stayAwake, wearTheme } from './comfort.ts';
+import { onKey } from './keys.ts';
+import { Rail } from './Rail.tsx';
+import { Rest } from './Rest.tsx';
+import { Stage } from './Stage.tsx';
+import { Toasts } from './Toasts.tsx';
+import { Top } from './Top.tsx';
+import type { Sitting } from './types.ts';
+import './label.css';
+import './stage.css';
+
+export type SheetName = 'about' | 'settings' | 'keys';
+
+const fetchSheets = () => import('./Sheets.tsx');
+const Sheets = lazy(() => fetchSheets().then((chunk) => chunk.Sheets));
+
+export function Screen({ sitting }: { sitting: Sitting }) {
+  const zoom = useRef<Zoom | null>(null);
+  const sheet = useSignal<SheetName | null>(null);
+  const open = (name: SheetName) => (sheet.value = name);
+  const settled = useSettled(sitting.at);
+  const working = useComputed(() => sitting.phase.value === 'work').value;
+  useEffect(() => stayAwake(), []);
+  useEffect(() => wearTheme(), []);
+  useEffect(() => whenIdle(() => void fetchSheets().catch(() => {})), []);
+  useKeys(sitting, zoom, open);
+  usePulse(sitting);
+  return (
+    <main class="labelling" data-phase={sitting.phase} data-mode={sitting.mode}>
+      <h1 class="unseen">Which picture is best?</h1>
+      <Top sitting={sitting} settled={settled} open={open} />
+      {working ? (
+        <>
+          <Stage sitting={sitting} settled={settled} zoom={zoom} />
+          <Rail sitting={sitting} settled={settled} />
+          <Bar sitting={sitting} />
+        </>
+      ) : (
+        <Rest sitting={sitting} />
+      )}
+      <Toasts sitting={sitting} />
+      {sheet.value && <Sheets sitting={sitting} name={sheet.value} open={(name) => (sheet.value = name)} />}
+    </main>
+  );
+}
+
+/** The same value one frame later: what follows it never delays the picture. */
+function useSettled(source: ReadonlySignal<number>): ReadonlySignal<number> {
+  const settled = useSignal(source.peek());
+  useSignalEffect(() => {
+    const value = source.value;
+    const frame = requestAnimationFrame(() => setTimeout(() => (settled.value = value)));
+    return () => cancelAnimationFrame(frame);
+  });
+  return settled;
+}
+
+function useKeys(sitting: Sitting, zoom: { current: Zoom | null }, open: (sheet: SheetName) => void): void {
+  useEffect(() => {
+    const stop = new AbortController();
+    addEventListener('keydown', (event) => onKey({ sitting, zoom, open }, event), { signal: stop.signal });
+    return () => stop.abort();
+  }, []);
+}
+
+/** Every answer is felt. */
+function usePulse(sitting: Sitting): void {
+  const count = useComputed(() => sitting.answers.value.size);
+  const before = useRef(count.peek());
+  useSignalEffect(() => {
+    if (count.value > before.current) pulse();
+    before.current = count.value;
+  });
+}
+
+/** Safari has no requestIdleCallback. */
+function whenIdle(act: () => void): () => void {
+  if ('requestIdleCallback' in window) {
+    const handle = requestIdleCallback(act);
+    return () => cancelIdleCallback(handle);
+  }
+  const timer = setTimeout(act, 2_000);
+  return () => clearTimeout(timer);
+}

@@ -1,0 +1,85 @@
+/** Above the pictures: the way back, the prompt, how far one has come. Its room is kept from the first paint. */
+import { useComputed, type ReadonlySignal } from '@preact/signals';
+import { Icon } from '../ui/Icon';
+import type { SheetName } from './Screen.tsx';
+import type { Sitting } from './types.ts';
+
+interface TopProps {
+  sitting: Sitting;
+  settled: ReadonlySignal<number>;
+  open: (sheet: SheetName) => void;
+}
+
+export function Top({ sitting, settled, open }: TopProps) {
+  return (
+    <header class="label-top">
+      <a class="button quiet square" href="/label" aria-label="Back to the list">
+        <Icon name="back" size={22} />
+      </a>
+      <span class="label-title" dir="auto">
+        {sitting.title}
+      </span>
+      <Prompt sitting={sitting} open={open} />
+      <div class="label-tools">
+        <span class="unsent" role="status">
+          {useComputed(() => (sitting.held.value && sitting.unsent.value > 0 ? `${sitting.unsent.value} unsent` : ''))}
+        </span>
+        <Count sitting={sitting} settled={settled} />
+        <button class="button quiet square keys-button" aria-label="Keys" onClick={() => open('keys')}>
+          <Icon name="keys" size={20} />
+        </button>
+        <button class="button quiet square" aria-label="Settings" onClick={() => open('settings')}>
+          <Icon name="settings" size={20} />
+        </button>
+      </div>
+      <Progress sitting={sitting} />
+    </header>
+  );
+}
+
+/** Two lines stand; the rest is in a sheet, with all else that may be known of the pictures. */
+function Prompt({ sitting, open }: Omit<TopProps, 'settled'>) {
+  const prompt = useComputed(() => sitting.current.value?.prompt ?? '');
+  return (
+    <button
+      class="prompt-text"
+      aria-label={useComputed(() => `Prompt: ${prompt.value}`)}
+      aria-keyshortcuts="I"
+      disabled={useComputed(() => !sitting.current.value)}
+      onClick={() => open('about')}
+    >
+      <span dir="auto">{prompt}</span>
+      <Icon name="about" size={18} />
+    </button>
+  );
+}
+
+function Count({ sitting, settled }: Omit<TopProps, 'open'>) {
+  // Told once the batch stands, not while somebody runs through the rail.
+  const said = useComputed(() => {
+    void settled.value;
+    const { position, total } = sitting.progress.value;
+    return sitting.current.value && total > 0 ? `Batch ${position} of ${total}` : '';
+  });
+  return (
+    <>
+      <span class="count" aria-hidden="true">
+        {useComputed(() => said.value.replace('Batch ', ''))}
+      </span>
+      <span class="unseen position" role="status">
+        {said}
+      </span>
+    </>
+  );
+}
+
+function Progress({ sitting }: { sitting: Sitting }) {
+  return (
+    <progress
+      class="label-progress"
+      value={useComputed(() => sitting.progress.value.mine)}
+      max={useComputed(() => Math.max(sitting.progress.value.total, 1))}
+      aria-label="Batches that you have labelled"
+    />
+  );
+}
