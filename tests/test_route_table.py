@@ -37,6 +37,8 @@ TABLE = [
     Row("HEAD", "/api/openapi.json", NOBODY, 200),
     Row("GET", "/images/{key:path}", NOBODY, 403),  # the signature in the address is the permission
     Row("HEAD", "/images/{key:path}", NOBODY, 403),
+    Row("GET", "/label/{task_id}", NOBODY, 200),  # a page: what it holds depends on who asks, not whether it comes
+    Row("HEAD", "/label/{task_id}", NOBODY, 200),
     Row("POST", "/api/auth/link", NOBODY, 422),
     Row("POST", "/api/auth/password", NOBODY, 422),
     # Everybody who is signed in
@@ -46,7 +48,11 @@ TABLE = [
     Row("POST", "/api/tokens", ANNOTATOR, 422),
     Row("DELETE", "/api/tokens/{token_id}", ANNOTATOR, 404),
     Row("GET", "/api/labelling", ANNOTATOR, 200),
+    Row("GET", "/api/labelling/{task_id}", ANNOTATOR, 404),
     Row("GET", "/api/tasks/{task_id}/batches", ANNOTATOR, 404),
+    Row("POST", "/api/tasks/{task_id}/batches/next", ANNOTATOR, 404),
+    Row("POST", "/api/tasks/{task_id}/batches/release", ANNOTATOR, 404),
+    Row("GET", "/api/tasks/{task_id}/batches/{batch_id}", ANNOTATOR, 404),
     Row("POST", "/api/annotations", ANNOTATOR, 422),
     Row("GET", "/api/generations/{generation_id}", ANNOTATOR, 404),
     Row("POST", "/api/ab-tests/assign", ANNOTATOR, 404, {"test_name": "none"}),

@@ -77,5 +77,9 @@ select pg_temp.id('annotation' || t || '.' || p), pg_temp.id('batch' || t || '.'
   pg_temp.id7(made, 'image' || t || '.' || p || '.0'), t || '.' || p
 from chunks where done and p < 100;
 
+update batches set taken = 1 where id in (select batch_id from annotations);
+insert into labellers (task_id, user_id, seen_at, answered)
+select task_id, user_id, max(created_at), count(*) from annotations group by task_id, user_id;
+
 analyze;
 """

@@ -212,6 +212,7 @@ async def annotate(
     annotation_id = uuid7()
     moment = created_at or datetime.now(UTC)
     await connection.execute(_ANNOTATE, annotation_id, batch_id, user_id, kind, chosen, rejected, surplus, moment)
+    await connection.execute(_COUNT_ANSWER, batch_id, user_id, kind != "skip" and not surplus, moment)
     if kind == "spam":
         await connection.execute("update batches set spam_at = coalesce(spam_at, $2) where id = $1", batch_id, moment)
     return annotation_id
@@ -225,6 +226,17 @@ select $1, b.id, b.task_id, b.prompt_id, $3, $4, $5, $6,
        (select id from generations where batch_id = b.id and candidate_index = $6),
        $4 = 'spam', $7, $8, $8
 from batches b where b.id = $2
+"""
+
+# A lease and its answer take one place between them.
+_COUNT_ANSWER = """
+with consumed as (
+  delete from leases where batch_id = $1 and user_id = $2 returning batch_id
+), counted as (
+  update batches set taken = taken + $3::boolean::int - (select count(*) from consumed) where id = $1 returning task_id
+)
+insert into labellers (task_id, user_id, seen_at, answered) select task_id, $2, $4, 1 from counted
+on conflict (task_id, user_id) do update set answered = labellers.answered + 1
 """
 
 

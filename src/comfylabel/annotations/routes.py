@@ -1,28 +1,40 @@
 """HTTP of labelling: tasks to label, batches to browse, answers."""
 
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from comfylabel.accounts.dependencies import Anyone
+from comfylabel.accounts.schemas import Principal
+from comfylabel.annotations import received
 from comfylabel.annotations.batches import link_header, moment, to_item
+from comfylabel.annotations.dispenser import Asked, Dispenser
+from comfylabel.annotations.leasing_schemas import (
+    NextAnswer,
+    NextBatches,
+    OneBatchItem,
+    ReleaseAnswer,
+    ReleaseBatches,
+)
 from comfylabel.annotations.schemas import (
     AnnotationAnswer,
     BatchesAnswer,
     GenerationAnswer,
     LabellingAnswer,
     LabellingItem,
-    NewAnnotation,
+    RefusedAnswer,
 )
 from comfylabel.annotations.service import AnnotationService
+from comfylabel.errors import ComfyLabelError
 from comfylabel.http.envelope import Envelope, ok
 from comfylabel.http.pagination import decode_cursor, encode_cursor
 
 router = APIRouter(prefix="/api", tags=["labelling"])
 
 
-def _service(request: Request) -> AnnotationService:
+async def _service(request: Request) -> AnnotationService:
     service: AnnotationService = request.app.state.annotations
     return service
 
@@ -73,11 +85,61 @@ async def browse_batches(
     )
 
 
-@router.post("/annotations", response_model=Envelope[AnnotationAnswer])
-async def submit_annotation(body: NewAnnotation, principal: Anyone, service: Service) -> Response:
-    """One answer to one batch; a second one of the same person replaces it; the first is kept as history."""
-    stored = await service.submit(principal, body)
-    return ok({"client_id": body.client_id, "status": stored.status, "id": stored.id, "surplus": stored.surplus})
+async def _dispenser(request: Request) -> Dispenser:
+    dispenser: Dispenser = request.app.state.dispenser
+    return dispenser
+
+
+Dispensing = Annotated[Dispenser, Depends(_dispenser)]
+
+
+@router.post("/tasks/{task_id}/batches/next", response_model=Envelope[NextAnswer])
+async def lease_next_batches(
+    task_id: UUID, principal: Anyone, dispenser: Dispensing, body: NextBatches | None = None
+) -> Response:
+    """Batches for this person alone: what they hold already, then free ones. Asking again is a contact."""
+    asked = body or NextBatches()
+    return ok(await dispenser.next_batches(principal, task_id, Asked(asked.count, asked.have, asked.offline)))
+
+
+@router.post("/tasks/{task_id}/batches/release", response_model=Envelope[ReleaseAnswer])
+async def release_batches(
+    task_id: UUID, principal: Anyone, dispenser: Dispensing, body: ReleaseBatches | None = None
+) -> Response:
+    """For others, at once: these batches, or all that this person holds in the task."""
+    return ok({"released": await dispenser.release(principal, task_id, body.batch_ids if body else None)})
+
+
+@router.get("/tasks/{task_id}/batches/{batch_id}", response_model=Envelope[OneBatchItem])
+async def read_batch(task_id: UUID, batch_id: UUID, principal: Anyone, dispenser: Dispensing) -> Response:
+    """One ready batch with fresh image addresses. Looking leases nothing."""
+    return ok(await dispenser.batch(principal, task_id, batch_id))
+
+
+@router.post("/annotations", response_model=Envelope[AnnotationAnswer | list[AnnotationAnswer | RefusedAnswer]])
+async def submit_annotations(body: Annotated[received.Body, Body()], principal: Anyone, service: Service) -> Response:
+    """One answer to one batch, or one undo; or a list of at most 50 of them, taken one after the other.
+
+    A second answer of the same person to a batch replaces the first, which is kept as history. In a list each has its
+    own outcome: one that is refused holds back no other. A list that was cut off may be sent again as it is.
+    """
+    if not isinstance(body, list):
+        given = received.read(body, "body")
+        return ok(received.stored(given, await service.submit(principal, given)))
+    received.check_length(body)
+    return ok([await _outcome(service, principal, element, f"body[{n}]") for n, element in enumerate(body)])
+
+
+async def _outcome(
+    service: AnnotationService, principal: Principal, element: Any, where: str
+) -> AnnotationAnswer | RefusedAnswer:
+    try:
+        given = received.read(element, where)
+        return received.stored(given, await service.submit(principal, given))
+    except ComfyLabelError as error:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise  # no fault of this answer: the whole list is to be sent again
+        return received.refused(element, error)
 
 
 @router.get("/generations/{generation_id}", response_model=Envelope[GenerationAnswer])

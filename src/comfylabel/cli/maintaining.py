@@ -18,9 +18,14 @@ async def check(url: str, token: str | None, *, repair: bool) -> int:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{found['batches']} batches of {found['tasks']} tasks counted, {found['wrong_count']} wrong.")
     if found["wrong"]:
-        table = Table("batch", "stored", "counted", caption="total, done, failed, running, candidates")
+        table = Table("batch", "stored", "counted", caption="total, done, failed, running, candidates, taken")
         for counter in found["wrong"]:
             table.add_row(counter["batch_id"], _numbers(counter["stored"]), _numbers(counter["counted"]))
+        console.print(table)
+    if found["wrong_labellers"]:
+        table = Table("task", "labeller", "stored", "counted", caption="batches answered")
+        for labeller in found["wrong_labellers"]:
+            table.add_row(labeller["task_id"], labeller["user_id"], str(labeller["stored"]), str(labeller["counted"]))
         console.print(table)
     if repair:
         console.print(f"{found['repaired']} put right.")

@@ -1,5 +1,5 @@
-"""SQL that compares the counters of batches with the rows they count. Both change in one transaction, so any difference
-that one statement sees is a fault.
+"""SQL that compares the counters of batches and labellers with the rows they count. Both change in one transaction, so
+any difference that one statement sees is a fault.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from comfylabel.db.pool import Connection
 
 @dataclass(frozen=True, slots=True)
 class WrongCounter:
-    """Numbers are (total, done, failed, running, candidates)."""
+    """Numbers are (total, done, failed, running, candidates, taken)."""
 
     batch_id: UUID
     task_id: UUID
@@ -18,11 +18,13 @@ class WrongCounter:
     counted: tuple[int, ...]
 
 
-# The candidates of a batch are counted once it is ready.
+# The candidates of a batch are counted once it is ready. Its places are taken by answers that count and by leases.
 _COUNTED = """
 select b.id as batch_id, b.task_id,
-  array[b.total, b.done, b.failed, b.running, coalesce(b.candidates, 0)] as stored,
-  array[g.total, g.done, g.failed, g.running, case when b.ready_at is null then 0 else g.candidates end] as counted
+  array[b.total, b.done, b.failed, b.running, coalesce(b.candidates, 0), b.taken] as stored,
+  array[g.total, g.done, g.failed, g.running, case when b.ready_at is null then 0 else g.candidates end,
+    (select count(*)::int from annotations where batch_id = b.id and not surplus and kind <> 'skip')
+    + (select count(*)::int from leases where batch_id = b.id)] as counted
 from batches b cross join lateral (
   select count(*)::int as total,
     count(*) filter (where state = 'done')::int as done,
@@ -57,7 +59,7 @@ _LOCK = "select id from batches where id = any ($1) order by id for update"
 
 _REPAIR = f"""
 update batches set total = c.counted[1], done = c.counted[2], failed = c.counted[3], running = c.counted[4],
-  candidates = case when ready_at is null then null else c.counted[5] end
+  candidates = case when ready_at is null then null else c.counted[5] end, taken = c.counted[6]
 from ({_COUNTED} where b.id = any ($1)) c
 where batches.id = c.batch_id and c.stored <> c.counted
 """
@@ -67,6 +69,47 @@ async def repair_counters(connection: Connection, batch_ids: list[UUID]) -> int:
     """Inside a transaction; how many were still wrong."""
     await connection.execute(_LOCK, batch_ids)
     status = await connection.execute(_REPAIR, batch_ids)
+    return int(status.split()[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class WrongLabeller:
+    """How many batches of a task a person has answered."""
+
+    task_id: UUID
+    user_id: UUID
+    stored: int
+    counted: int
+
+
+_COUNTED_ANSWERS = """
+select user_id, coalesce(l.answered, 0) as stored, coalesce(a.answers, 0) as counted
+from (select user_id, answered from labellers where task_id = $1) l
+full join (select user_id, count(*)::int as answers from annotations where task_id = $1 group by user_id) a
+using (user_id)
+"""
+_WRONG_LABELLERS = f"select * from ({_COUNTED_ANSWERS}) c where stored <> counted order by user_id"
+
+
+async def wrong_labellers(connection: Connection, task_id: UUID) -> list[WrongLabeller]:
+    return [WrongLabeller(task_id, *row) for row in await connection.fetch(_WRONG_LABELLERS, task_id)]
+
+
+# An answer touches its person's row last: whoever holds these rows sees every answer that these numbers count.
+_LOCK_LABELLERS = """
+insert into labellers (task_id, user_id) select $1, unnest($2::uuid[]) as user_id order by user_id
+on conflict (task_id, user_id) do update set answered = labellers.answered
+"""
+_REPAIR_LABELLERS = f"""
+update labellers set answered = c.counted from ({_COUNTED_ANSWERS}) c
+where labellers.task_id = $1 and labellers.user_id = c.user_id and c.user_id = any ($2) and c.stored <> c.counted
+"""
+
+
+async def repair_labellers(connection: Connection, task_id: UUID, user_ids: list[UUID]) -> int:
+    """Inside a transaction; how many were still wrong."""
+    await connection.execute(_LOCK_LABELLERS, task_id, user_ids)
+    status = await connection.execute(_REPAIR_LABELLERS, task_id, user_ids)
     return int(status.split()[-1])
 
 

@@ -4,6 +4,183 @@
  */
 
 export interface paths {
+    "/api/labelling": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Labelling Tasks
+         * @description The tasks that hold something to judge, newest first: what an annotator starts from.
+         */
+        get: operations["list_labelling_tasks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/{task_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Labelling Task
+         * @description One of them, whatever its state: what a labelling page starts from.
+         */
+        get: operations["read_labelling_task"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/batches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Browse Batches
+         * @description Ready batches in the order in which they became ready. Looking leases nothing.
+         */
+        get: operations["browse_batches"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/batches/next": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lease Next Batches
+         * @description Batches for this person alone: what they hold already, then free ones. Asking again is a contact.
+         */
+        post: operations["lease_next_batches"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/batches/release": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Release Batches
+         * @description For others, at once: these batches, or all that this person holds in the task.
+         */
+        post: operations["release_batches"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/batches/{batch_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Read Batch
+         * @description One ready batch with fresh image addresses. Looking leases nothing.
+         */
+        get: operations["read_batch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/annotations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit Annotations
+         * @description One answer to one batch, or one undo; or a list of at most 50 of them, taken one after the other.
+         *
+         *     A second answer of the same person to a batch replaces the first, which is kept as history. In a list each has its
+         *     own outcome: one that is refused holds back no other. A list that was cut off may be sent again as it is.
+         */
+        post: operations["submit_annotations"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/generations/{generation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Read Generation */
+        get: operations["read_generation"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/images/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Image */
+        get: operations["image"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/auth/link": {
         parameters: {
             query?: never;
@@ -625,103 +802,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/labelling": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Labelling Tasks
-         * @description The tasks that hold something to judge, newest first: what an annotator starts from.
-         */
-        get: operations["list_labelling_tasks"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/labelling/{task_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Read Labelling Task
-         * @description One of them, whatever its state: what a labelling page starts from.
-         */
-        get: operations["read_labelling_task"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/tasks/{task_id}/batches": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Browse Batches
-         * @description Ready batches in the order in which they became ready. Looking leases nothing.
-         */
-        get: operations["browse_batches"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/annotations": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Submit Annotation
-         * @description One answer to one batch; a second one of the same person replaces it; the first is kept as history.
-         */
-        post: operations["submit_annotation"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/generations/{generation_id}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Read Generation */
-        get: operations["read_generation"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/tasks/{task_id}/export/dpo": {
         parameters: {
             query?: never;
@@ -754,23 +834,6 @@ export interface paths {
          * @description How many lines the export has now, and why the other batches have none.
          */
         get: operations["summarise_dpo"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/images/{key}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Image */
-        get: operations["image"];
         put?: never;
         post?: never;
         delete?: never;
@@ -921,7 +984,7 @@ export interface components {
             /** Name */
             name: string;
             /** Variants */
-            variants: components["schemas"]["VariantAnswer"][];
+            variants: components["schemas"]["comfylabel__ab_tests__schemas__VariantAnswer"][];
             /**
              * Expires At
              * Format: date-time
@@ -937,7 +1000,7 @@ export interface components {
         };
         /**
          * AnnotationAnswer
-         * @description `repeated`: this client_id was stored before, and nothing changed.
+         * @description `repeated`: this client_id was stored before, and nothing changed. `id` of an undo: what it took back.
          */
         AnnotationAnswer: {
             /** Client Id */
@@ -1061,7 +1124,7 @@ export interface components {
         };
         /**
          * CountersAnswer
-         * @description `wrong` holds the first 1000; `repaired` how many were put right.
+         * @description `wrong` and `wrong_labellers` hold the first 1000 of each; the numbers beside them count both.
          */
         CountersAnswer: {
             /** Tasks */
@@ -1072,6 +1135,8 @@ export interface components {
             wrong_count: number;
             /** Wrong */
             wrong: components["schemas"]["WrongCounterAnswer"][];
+            /** Wrong Labellers */
+            wrong_labellers: components["schemas"]["WrongLabellerAnswer"][];
             /** Repaired */
             repaired: number;
         };
@@ -1161,17 +1226,6 @@ export interface components {
              */
             success: true;
             data: components["schemas"]["AbTestAnswer"];
-            /** Error */
-            error: null;
-        };
-        /** Envelope[AnnotationAnswer] */
-        Envelope_AnnotationAnswer_: {
-            /**
-             * Success
-             * @constant
-             */
-            success: true;
-            data: components["schemas"]["AnnotationAnswer"];
             /** Error */
             error: null;
         };
@@ -1318,6 +1372,17 @@ export interface components {
             /** Error */
             error: null;
         };
+        /** Envelope[NextAnswer] */
+        Envelope_NextAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["NextAnswer"];
+            /** Error */
+            error: null;
+        };
         /** Envelope[NoneType] */
         Envelope_NoneType_: {
             /**
@@ -1327,6 +1392,17 @@ export interface components {
             success: true;
             /** Data */
             data: null;
+            /** Error */
+            error: null;
+        };
+        /** Envelope[OneBatchItem] */
+        Envelope_OneBatchItem_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["OneBatchItem"];
             /** Error */
             error: null;
         };
@@ -1385,6 +1461,17 @@ export interface components {
             /** Error */
             error: null;
         };
+        /** Envelope[ReleaseAnswer] */
+        Envelope_ReleaseAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["ReleaseAnswer"];
+            /** Error */
+            error: null;
+        };
         /** Envelope[RunningAnswer] */
         Envelope_RunningAnswer_: {
             /**
@@ -1437,6 +1524,18 @@ export interface components {
              */
             success: true;
             data: components["schemas"]["TaskPageAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[Union[AnnotationAnswer, list[Union[AnnotationAnswer, RefusedAnswer]]]] */
+        Envelope_Union_AnnotationAnswer__list_Union_AnnotationAnswer__RefusedAnswer____: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            /** Data */
+            data: components["schemas"]["AnnotationAnswer"] | (components["schemas"]["AnnotationAnswer"] | components["schemas"]["RefusedAnswer"])[];
             /** Error */
             error: null;
         };
@@ -1778,6 +1877,47 @@ export interface components {
             created_at: string;
         };
         /**
+         * LeasedItem
+         * @description `position` counts what the person has answered and what stands before it in their queue, from 1 on.
+         *
+         *     `leased_until` is null for a batch that was only looked at.
+         */
+        LeasedItem: {
+            /**
+             * Batch Id
+             * Format: uuid
+             */
+            batch_id: string;
+            /** Prompt */
+            prompt: string;
+            /** Seeds */
+            seeds: number[];
+            /** Thumbnails */
+            thumbnails: string[];
+            /** Fullres */
+            fullres: string[];
+            /** Tiles */
+            tiles: string[];
+            /** Previews */
+            previews: string[];
+            /** Sizes */
+            sizes: [
+                number,
+                number
+            ][];
+            /** Batch Indexes */
+            batch_indexes: number[];
+            /** Generation Ids */
+            generation_ids: string[];
+            my_annotation: components["schemas"]["MyAnnotation"] | null;
+            /** Slot Order */
+            slot_order: number[];
+            /** Position */
+            position: number;
+            /** Leased Until */
+            leased_until: string | null;
+        };
+        /**
          * LeftOut
          * @description Why a batch has no line.
          * @enum {string}
@@ -1844,7 +1984,7 @@ export interface components {
         };
         /**
          * NewAnnotation
-         * @description Who answers is never in it: that is the signed-in user.
+         * @description Who answers is the signed-in user; `user_id` says whose answer it is, and refuses it when that is another.
          */
         NewAnnotation: {
             /**
@@ -1868,6 +2008,8 @@ export interface components {
             slot_order?: number[] | null;
             /** Client Id */
             client_id?: string | null;
+            /** User Id */
+            user_id?: string | null;
             /** Elapsed Ms */
             elapsed_ms?: number | null;
         };
@@ -1983,6 +2125,92 @@ export interface components {
              * @default []
              */
             tags: string[];
+        };
+        /**
+         * NextAnswer
+         * @description `items` leaves out what `have` named; `dropped` names those of it that are no longer this person's.
+         *
+         *     `open` counts the task's batches that still want an answer; `hold` is how many one person may hold now.
+         *     `state`: work, there is something to judge; wait, ask again after `retry_after` seconds: more is being made, or
+         *     others hold it; finished.
+         */
+        NextAnswer: {
+            /** Items */
+            items: components["schemas"]["LeasedItem"][];
+            /** Dropped */
+            dropped: string[];
+            /** Done By Me */
+            done_by_me: number;
+            /** Open */
+            open: number;
+            /** Hold */
+            hold: number;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "work" | "wait" | "finished";
+            /** Retry After */
+            retry_after: number | null;
+            /** Lease Seconds */
+            lease_seconds: number;
+            variant: components["schemas"]["comfylabel__annotations__leasing_schemas__VariantAnswer"] | null;
+        };
+        /**
+         * NextBatches
+         * @description `count`: how many the page wants to hold in all, with those it has already. More than 20 only to go offline.
+         */
+        NextBatches: {
+            /**
+             * Count
+             * @default 20
+             */
+            count: number;
+            /**
+             * Have
+             * @default []
+             */
+            have: string[];
+            /**
+             * Offline
+             * @default false
+             */
+            offline: boolean;
+        };
+        /**
+         * OneBatchItem
+         * @description `slot_order[i]` is the candidate to show in place i: dealt for this person and this batch, for ever.
+         */
+        OneBatchItem: {
+            /**
+             * Batch Id
+             * Format: uuid
+             */
+            batch_id: string;
+            /** Prompt */
+            prompt: string;
+            /** Seeds */
+            seeds: number[];
+            /** Thumbnails */
+            thumbnails: string[];
+            /** Fullres */
+            fullres: string[];
+            /** Tiles */
+            tiles: string[];
+            /** Previews */
+            previews: string[];
+            /** Sizes */
+            sizes: [
+                number,
+                number
+            ][];
+            /** Batch Indexes */
+            batch_indexes: number[];
+            /** Generation Ids */
+            generation_ids: string[];
+            my_annotation: components["schemas"]["MyAnnotation"] | null;
+            /** Slot Order */
+            slot_order: number[];
         };
         /** OverridesAnswer */
         OverridesAnswer: {
@@ -2206,6 +2434,36 @@ export interface components {
             reason: string | null;
             /** Prompts */
             prompts: number;
+        };
+        /**
+         * RefusedAnswer
+         * @description In a list only: the others are stored all the same.
+         */
+        RefusedAnswer: {
+            /** Client Id */
+            client_id: string | null;
+            /**
+             * Status
+             * @constant
+             */
+            status: "refused";
+            /** Code */
+            code: string;
+            /** Error */
+            error: string;
+        };
+        /** ReleaseAnswer */
+        ReleaseAnswer: {
+            /** Released */
+            released: number;
+        };
+        /**
+         * ReleaseBatches
+         * @description null or left out: all that this person holds in the task.
+         */
+        ReleaseBatches: {
+            /** Batch Ids */
+            batch_ids?: string[] | null;
         };
         /** ReportLine */
         ReportLine: {
@@ -2457,6 +2715,18 @@ export interface components {
             /** Last Used At */
             last_used_at: string | null;
         };
+        /**
+         * Undo
+         * @description Takes back the answer that came under the client_id `undo_of`.
+         */
+        Undo: {
+            /** Undo Of */
+            undo_of: string;
+            /** Client Id */
+            client_id: string;
+            /** User Id */
+            user_id?: string | null;
+        };
         /** UserAnswer */
         UserAnswer: {
             /**
@@ -2544,14 +2814,6 @@ export interface components {
              * Format: date-time
              */
             created_at: string;
-        };
-        /** VariantAnswer */
-        VariantAnswer: {
-            /** Key */
-            key: string;
-            /** Weight */
-            weight: number;
-            settings: components["schemas"]["VariantSettingsAnswer"];
         };
         /** VariantBody */
         VariantBody: {
@@ -2797,7 +3059,7 @@ export interface components {
         };
         /**
          * WrongCounterAnswer
-         * @description Numbers are total, done, failed, running, candidates.
+         * @description Numbers are total, done, failed, running, candidates, taken places.
          */
         WrongCounterAnswer: {
             /**
@@ -2814,6 +3076,48 @@ export interface components {
             stored: number[];
             /** Counted */
             counted: number[];
+        };
+        /**
+         * WrongLabellerAnswer
+         * @description How many batches of a task a person has answered.
+         */
+        WrongLabellerAnswer: {
+            /**
+             * Task Id
+             * Format: uuid
+             */
+            task_id: string;
+            /**
+             * User Id
+             * Format: uuid
+             */
+            user_id: string;
+            /** Stored */
+            stored: number;
+            /** Counted */
+            counted: number;
+        };
+        /** VariantAnswer */
+        comfylabel__ab_tests__schemas__VariantAnswer: {
+            /** Key */
+            key: string;
+            /** Weight */
+            weight: number;
+            settings: components["schemas"]["VariantSettingsAnswer"];
+        };
+        /**
+         * VariantAnswer
+         * @description null: the test says nothing about it.
+         */
+        comfylabel__annotations__leasing_schemas__VariantAnswer: {
+            /** Key */
+            key: string;
+            /** Prefetch Batches */
+            prefetch_batches: number | null;
+            /** Image Size */
+            image_size: number | null;
+            /** Cdn Url */
+            cdn_url: string | null;
         };
         /** Envelope[ProbeAnswer] */
         comfylabel__http__envelope__Envelope_ProbeAnswer___1: {
@@ -2859,6 +3163,414 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_labelling_tasks: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_LabellingAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    read_labelling_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_LabellingItem_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    browse_batches: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_BatchesAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    lease_next_batches: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NextBatches"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_NextAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    release_batches: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ReleaseBatches"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_ReleaseAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    read_batch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_OneBatchItem_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    submit_annotations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAnnotation"] | components["schemas"]["Undo"] | (components["schemas"]["NewAnnotation"] | components["schemas"]["Undo"])[];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_Union_AnnotationAnswer__list_Union_AnnotationAnswer__RefusedAnswer____"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    read_generation: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                generation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_GenerationAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    image: {
+        parameters: {
+            query?: {
+                expires?: string;
+                signature?: string;
+            };
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The image */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/png": unknown;
+                    "image/jpeg": unknown;
+                    "image/webp": unknown;
+                };
+            };
+            /** @description The part asked for */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The caller's copy is still good */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The address was changed or has expired */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No such part */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
     sign_in_with_link: {
         parameters: {
             query?: never;
@@ -4698,212 +5410,6 @@ export interface operations {
             };
         };
     };
-    list_labelling_tasks: {
-        parameters: {
-            query?: {
-                cursor?: string | null;
-                limit?: number;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_LabellingAnswer_"];
-                };
-            };
-            /** @description Refused; `code` says why and never changes */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-            /** @description The server, its database or its store failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-        };
-    };
-    read_labelling_task: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                task_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_LabellingItem_"];
-                };
-            };
-            /** @description Refused; `code` says why and never changes */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-            /** @description The server, its database or its store failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-        };
-    };
-    browse_batches: {
-        parameters: {
-            query?: {
-                cursor?: string | null;
-                limit?: number;
-            };
-            header?: never;
-            path: {
-                task_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_BatchesAnswer_"];
-                };
-            };
-            /** @description Refused; `code` says why and never changes */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-            /** @description The server, its database or its store failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-        };
-    };
-    submit_annotation: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                "application/json": components["schemas"]["NewAnnotation"];
-            };
-        };
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_AnnotationAnswer_"];
-                };
-            };
-            /** @description Refused; `code` says why and never changes */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-            /** @description The server, its database or its store failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-        };
-    };
-    read_generation: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                generation_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Envelope_GenerationAnswer_"];
-                };
-            };
-            /** @description Refused; `code` says why and never changes */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-            /** @description The server, its database or its store failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-        };
-    };
     export_dpo: {
         parameters: {
             query?: {
@@ -4968,79 +5474,6 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Envelope_DpoSummary_"];
                 };
-            };
-            /** @description Refused; `code` says why and never changes */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-            /** @description The server, its database or its store failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorEnvelope"];
-                };
-            };
-        };
-    };
-    image: {
-        parameters: {
-            query?: {
-                expires?: string;
-                signature?: string;
-            };
-            header?: never;
-            path: {
-                key: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description The image */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "image/png": unknown;
-                    "image/jpeg": unknown;
-                    "image/webp": unknown;
-                };
-            };
-            /** @description The part asked for */
-            206: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description The caller's copy is still good */
-            304: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description The address was changed or has expired */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description No such part */
-            416: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
             };
             /** @description Refused; `code` says why and never changes */
             "4XX": {
