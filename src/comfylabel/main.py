@@ -26,6 +26,8 @@ from comfylabel.accounts.large_bodies import LargeBodiesFromAdmins
 from comfylabel.accounts.routes import router as accounts_router
 from comfylabel.accounts.secret_key import secret_key
 from comfylabel.accounts.service import SESSION_COOKIE, AccountService
+from comfylabel.annotations.dispenser import Dispenser
+from comfylabel.annotations.page_routes import router as label_page_router
 from comfylabel.annotations.routes import router as annotations_router
 from comfylabel.annotations.service import AnnotationService
 from comfylabel.comfy.client import worker_session
@@ -176,7 +178,10 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.exports = ExportService(database, state.store, secret)
     state.variable_pools = VariablePoolService(database)
     state.ab_tests = AbTestService(database, settings.image_origins)
-    state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url)
+    state.dispenser = Dispenser(database, state.ab_tests, state.signer.signed_url)
+    state.annotations = AnnotationService(
+        database, state.ab_tests, state.signer.signed_url, state.dispenser.came_back
+    )
 
 
 async def object_info(state: State, worker: Worker) -> dict[str, Any]:
@@ -207,16 +212,18 @@ async def metrics(request: Request, _admin: Admin) -> Response:
     return counted.answer(request.app.state.database)
 
 
+# A request is compared with every route before its own: what labelling asks for all day comes first.
 ROUTERS = (
+    annotations_router,
+    images_router,
+    label_page_router,
     accounts_router,
     workers_router,
     workflows_router,
     variable_pools_router,
     ab_tests_router,
     tasks_router,
-    annotations_router,
     exports_router,
-    images_router,
     maintenance_router,
     probes_router,
     monitoring,

@@ -1,6 +1,7 @@
 """The next 20 batches can be preloaded through a CDN: signed addresses that hold and cache."""
 
 import re
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -44,21 +45,41 @@ async def page(api: Api, task: TaskRows, cursor: str | None = None) -> dict[str,
     return {**answer.json()["data"], "link": answer.headers["link"]}
 
 
+async def handed_out(api: Api, task: TaskRows, **asked: Any) -> dict[str, Any]:
+    annotator = await api.as_role("annotator")
+    answer = await annotator.post(f"/api/tasks/{task.id}/batches/next", json=asked)
+    assert answer.status_code == 200, answer.text
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
 def thumbnails(page: dict[str, Any]) -> list[str]:
     return [url for item in page["items"] for url in item["thumbnails"]]
 
 
-async def test_every_thumbnail_of_the_next_20_batches_is_there_and_may_be_kept_for_good(api: Api, task: TaskRows):
+async def browsed_and_following(api: Api, task: TaskRows) -> list[dict[str, Any]]:
     first = await page(api, task)
-    following = await page(api, task, first["next_cursor"])
-    assert [len(shown["items"]) for shown in (first, following)] == [20, 20]
+    return [first, await page(api, task, first["next_cursor"])]
+
+
+async def handed_out_at_once(api: Api, task: TaskRows) -> list[dict[str, Any]]:
+    return [await handed_out(api, task)]
+
+
+@pytest.mark.parametrize("next_batches", [browsed_and_following, handed_out_at_once])
+async def test_every_thumbnail_of_the_next_20_batches_is_there_and_may_be_kept_for_good(
+    api: Api, task: TaskRows, next_batches: Callable[[Api, TaskRows], Awaitable[list[dict[str, Any]]]]
+):
+    pages = await next_batches(api, task)
+    assert {len(shown["items"]) for shown in pages} == {20}
 
     # A CDN has no session: the address alone is the permission.
-    for url in thumbnails(first) + thumbnails(following):
+    for url in [url for shown in pages for url in thumbnails(shown)]:
         answer = await api.anonymous.get(url)
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "image/webp"
         assert "set-cookie" not in answer.headers
+        assert answer.headers["access-control-allow-origin"] == answer.headers["timing-allow-origin"] == "*"
         directives = answer.headers["cache-control"].split(", ")
         assert {"public", "immutable"} <= set(directives)
         (max_age,) = (int(each.removeprefix("max-age=")) for each in directives if each.startswith("max-age="))
@@ -70,6 +91,10 @@ async def test_every_thumbnail_of_the_next_20_batches_is_there_and_may_be_kept_f
 
 async def test_tile_preview_and_full_image_of_a_batch_are_there_too(api: Api, task: TaskRows):
     item = (await page(api, task))["items"][0]
+    (handed,) = (await handed_out(api, task, count=1))["items"]
+    assert [handed[size] for size in ("tiles", "previews", "fullres")] == [
+        item[size] for size in ("tiles", "previews", "fullres")
+    ]
     for url in item["tiles"] + item["previews"] + item["fullres"]:
         answer = await api.anonymous.get(url)
         assert (answer.status_code, answer.headers["cache-control"].endswith("immutable")) == (200, True)
@@ -79,6 +104,24 @@ async def test_a_page_asked_for_again_has_the_same_addresses(api: Api, task: Tas
     # Of three pages asked for in a row at most one step crosses the end of a window.
     one, two, three = [thumbnails(await page(api, task)) for _ in range(3)]
     assert two in (one, three)
+
+
+async def test_batches_handed_out_again_have_the_same_addresses(api: Api, task: TaskRows):
+    """And those of the batches that the page names itself are not sent at all."""
+    one, two, three = [thumbnails(await handed_out(api, task)) for _ in range(3)]
+    assert two in (one, three)
+    held = (await handed_out(api, task))["items"]
+    rest = await handed_out(api, task, have=[item["batch_id"] for item in held[:15]])
+    assert [item["batch_id"] for item in rest["items"]] == [item["batch_id"] for item in held[15:]]
+
+
+async def test_a_batch_asked_for_alone_renews_its_addresses(api: Api, task: TaskRows):
+    (item,) = (await handed_out(api, task, count=1))["items"]
+    annotator = await api.as_role("annotator")
+    answer = await annotator.get(f"/api/tasks/{task.id}/batches/{item['batch_id']}")
+    renewed = answer.json()["data"]
+    assert [urlsplit(url).path for url in renewed["tiles"]] == [urlsplit(url).path for url in item["tiles"]]
+    assert (await api.anonymous.get(renewed["tiles"][0])).status_code == 200
 
 
 def test_an_address_stays_the_same_within_its_window_and_changes_with_it():
