@@ -179,9 +179,7 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.variable_pools = VariablePoolService(database)
     state.ab_tests = AbTestService(database, settings.image_origins)
     state.dispenser = Dispenser(database, state.ab_tests, state.signer.signed_url)
-    state.annotations = AnnotationService(
-        database, state.ab_tests, state.signer.signed_url, state.dispenser.came_back
-    )
+    state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url, state.dispenser.came_back)
 
 
 async def object_info(state: State, worker: Worker) -> dict[str, Any]:
