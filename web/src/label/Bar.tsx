@@ -1,6 +1,6 @@
 /** Where the thumb is: a letter submits at once. Words under the icons; keys where there is a keyboard. */
 import { useComputed, type ReadonlySignal } from '@preact/signals';
-import { Icon, type IconName } from '../ui/Icon';
+import { Line, LINES } from '../ui/Line.tsx';
 import { letter } from './letters.ts';
 import type { Sitting } from './types.ts';
 
@@ -75,7 +75,7 @@ function LetterButton(props: { sitting: Sitting; place: number; count: ReadonlyS
 }
 
 interface ActionProps {
-  icon: IconName;
+  icon: keyof typeof LINES;
   shortcut: string;
   children: string;
   onClick: (event: MouseEvent) => void;
@@ -92,7 +92,7 @@ function Action({ icon, shortcut, children, onClick, pressed, enabled }: ActionP
       disabled={useComputed(() => enabled?.value === false)}
       aria-keyshortcuts={shortcut}
     >
-      <Icon name={icon} size={20} />
+      <Line path={LINES[icon]} size={20} />
       <span>{children}</span>
       <kbd aria-hidden="true">{shortcut}</kbd>
     </button>

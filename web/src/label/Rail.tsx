@@ -1,7 +1,7 @@
 /** Small pictures of what lies around: batches, or the candidates of one batch. It follows the stage a frame later. */
 import { useComputed, type ReadonlySignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
-import { Icon } from '../ui/Icon';
+import { Line, LINES } from '../ui/Line.tsx';
 import { letter } from './letters.ts';
 import type { Batch, Sitting } from './types.ts';
 
@@ -20,7 +20,7 @@ export function Rail({ sitting, settled }: RailProps) {
   return (
     <div class="rail-row">
       <button class="button quiet square mode" aria-keyshortcuts="G" onClick={() => sitting.toggleMode()}>
-        <Icon name={single ? 'grid' : 'single'} size={22} />
+        <Line path={single ? LINES.grid : LINES.single} size={22} />
         <span class="unseen">{single ? 'All pictures' : 'One picture at a time'}</span>
       </button>
       {single ? <Candidates sitting={sitting} /> : <Batches sitting={sitting} settled={settled} />}

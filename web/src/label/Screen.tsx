@@ -7,9 +7,7 @@ import { Bar } from './Bar.tsx';
 import { pulse, stayAwake, wearTheme } from './comfort.ts';
 import { onKey } from './keys.ts';
 import { Rail } from './Rail.tsx';
-import { Rest } from './Rest.tsx';
 import { Stage } from './Stage.tsx';
-import { Toasts } from './Toasts.tsx';
 import { Top } from './Top.tsx';
 import type { Sitting } from './types.ts';
 import './label.css';
@@ -17,8 +15,11 @@ import './stage.css';
 
 export type SheetName = 'about' | 'settings' | 'keys';
 
-const fetchSheets = () => import('./Sheets.tsx');
-const Sheets = lazy(() => fetchSheets().then((chunk) => chunk.Sheets));
+/** What is not needed to show the first batch comes when the page is idle. */
+const fetchAsides = () => import('./asides.ts');
+const Sheets = lazy(() => fetchAsides().then((chunk) => chunk.Sheets));
+const Rest = lazy(() => fetchAsides().then((chunk) => chunk.Rest));
+const Toasts = lazy(() => fetchAsides().then((chunk) => chunk.Toasts));
 
 export function Screen({ sitting }: { sitting: Sitting }) {
   const zoom = useRef<Zoom | null>(null);
@@ -28,7 +29,7 @@ export function Screen({ sitting }: { sitting: Sitting }) {
   const working = useComputed(() => sitting.phase.value === 'work').value;
   useEffect(() => stayAwake(), []);
   useEffect(() => wearTheme(), []);
-  useEffect(() => whenIdle(() => void fetchSheets().catch(() => {})), []);
+  useEffect(() => whenIdle(() => void fetchAsides().catch(() => {})), []);
   useKeys(sitting, zoom, open);
   usePulse(sitting);
   return (
@@ -44,7 +45,11 @@ export function Screen({ sitting }: { sitting: Sitting }) {
       ) : (
         <Rest sitting={sitting} />
       )}
-      <Toasts sitting={sitting} />
+      <div class="toasts">
+        {useComputed(() => sitting.held.value || sitting.refusals.value.length > 0).value && (
+          <Toasts sitting={sitting} />
+        )}
+      </div>
       {sheet.value && <Sheets sitting={sitting} name={sheet.value} open={(name) => (sheet.value = name)} />}
     </main>
   );

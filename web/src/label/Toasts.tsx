@@ -9,7 +9,7 @@ export function Toasts({ sitting }: { sitting: Sitting }) {
   const [refusal] = sitting.refusals.value;
   const close = () => (sitting.refusals.value = sitting.refusals.value.slice(1));
   return (
-    <div class="toasts">
+    <>
       <p role="status">
         <GoOn sitting={sitting} />
       </p>
@@ -23,7 +23,7 @@ export function Toasts({ sitting }: { sitting: Sitting }) {
           </p>
         )}
       </div>
-    </div>
+    </>
   );
 }
 

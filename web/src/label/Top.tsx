@@ -1,6 +1,6 @@
 /** Above the pictures: the way back, the prompt, how far one has come. Its room is kept from the first paint. */
 import { useComputed, type ReadonlySignal } from '@preact/signals';
-import { Icon } from '../ui/Icon';
+import { Line, LINES } from '../ui/Line.tsx';
 import type { SheetName } from './Screen.tsx';
 import type { Sitting } from './types.ts';
 
@@ -14,7 +14,7 @@ export function Top({ sitting, settled, open }: TopProps) {
   return (
     <header class="label-top">
       <a class="button quiet square" href="/label" aria-label="Back to the list">
-        <Icon name="back" size={22} />
+        <Line path={LINES.back} size={22} />
       </a>
       <span class="label-title" dir="auto">
         {sitting.title}
@@ -26,10 +26,10 @@ export function Top({ sitting, settled, open }: TopProps) {
         </span>
         <Count sitting={sitting} settled={settled} />
         <button class="button quiet square keys-button" aria-label="Keys" onClick={() => open('keys')}>
-          <Icon name="keys" size={20} />
+          <Line path={LINES.keys} size={20} />
         </button>
         <button class="button quiet square" aria-label="Settings" onClick={() => open('settings')}>
-          <Icon name="settings" size={20} />
+          <Line path={LINES.settings} size={20} />
         </button>
       </div>
       <Progress sitting={sitting} />
@@ -49,7 +49,7 @@ function Prompt({ sitting, open }: Omit<TopProps, 'settled'>) {
       onClick={() => open('about')}
     >
       <span dir="auto">{prompt}</span>
-      <Icon name="about" size={18} />
+      <Line path={LINES.about} size={18} />
     </button>
   );
 }

@@ -1,7 +1,6 @@
 /** A route whose code is fetched when somebody goes there. */
 import type { ComponentType } from 'preact';
 import { signal } from '@preact/signals';
-import { Notice } from './Notice.tsx';
 
 export function lazy<P extends object>(load: () => Promise<ComponentType<P>>): ComponentType<P> {
   const loaded = signal<ComponentType<P> | null>(null);
@@ -18,12 +17,13 @@ export function lazy<P extends object>(load: () => Promise<ComponentType<P>>): C
     if (failed.value) {
       // The server was updated since this page was opened, or is away: only a reload helps.
       return (
-        <Notice icon="away" title="This page could not be loaded">
+        <section class="notice" role="alert">
+          <h1>This page could not be loaded</h1>
           <p>The server is away, or it was updated since you opened this page.</p>
           <button class="button" onClick={() => location.reload()}>
             Reload
           </button>
-        </Notice>
+        </section>
       );
     }
     const Component = loaded.value;
