@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { Icon } from '../ui/Icon';
-import { count, firstLine, since, some } from '../ui/words';
+import { firstLine } from '../ui/title';
+import { count, since, some } from '../ui/words';
 import { actionsOf, canExport, type Action } from './actions';
 import { askFirst } from './askFirst';
 import { command, exportAddress, type Task } from './server';

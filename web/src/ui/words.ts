@@ -11,15 +11,6 @@ export function some(value: number, one: string, many = `${one}s`): string {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
-export function firstLine(text: string | null): string | null {
-  return (
-    text
-      ?.split('\n')
-      .find((line) => line.trim())
-      ?.trim() ?? null
-  );
-}
-
 /** "3 min ago"; a day and more as a date. */
 export function since(time: string, now = Date.now()): string {
   const minutes = Math.floor((now - Date.parse(time)) / 60_000);
