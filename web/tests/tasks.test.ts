@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { actionsOf, canExport } from '../src/tasks/actions.ts';
-import { duration, firstLine, since, some } from '../src/ui/words.ts';
+import { firstLine } from '../src/ui/title.ts';
+import { duration, since, some } from '../src/ui/words.ts';
 
 const progress = { done: 0, failed: 0, pending: 0 };
 const verbs = (state: Parameters<typeof actionsOf>[0]['state'], failed = 0) =>
