@@ -1,4 +1,4 @@
-"""`site` is the real server, `browser` a real Chromium (one for all tests); `people` opens pages of signed-in people."""
+"""`site` is the real server, `browser` a real Chromium for all tests; `people` opens pages of signed-in people."""
 
 import json
 import re
@@ -131,9 +131,12 @@ class People:
 # Counts what a policy forbade and what moved, from before the first script of the page.
 _WATCH = """
 addEventListener('securitypolicyviolation', (e) => console.error(`CSP: ${e.violatedDirective} ${e.blockedURI}`));
-window.shifted = 0;
+window.shifted = window.shiftedInAll = 0;
 new PerformanceObserver((list) => {
-  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifted += entry.value;
+  for (const entry of list.getEntries()) {
+    window.shiftedInAll += entry.value;
+    if (!entry.hadRecentInput) window.shifted += entry.value;
+  }
 }).observe({ type: 'layout-shift', buffered: true });
 """
 

@@ -8,6 +8,7 @@ import functools
 import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +16,8 @@ from uuid import UUID, uuid4
 import uvicorn
 from fastapi import FastAPI
 
+from comfylabel.ab_tests.bucketing import Variant, VariantSettings
+from comfylabel.ab_tests.service import AbTestService
 from comfylabel.accounts.schemas import Principal, Role
 from comfylabel.accounts.service import AccountService
 from comfylabel.comfy.simulator.pictures import Picture, draw
@@ -155,6 +158,13 @@ class Site:
     async def keys(self, task: TaskRows, number: int, candidate: int) -> list[str]:
         rows = await self.database.pool.fetch(_KEYS, task.batches[number], candidate)
         return [key for row in rows for key in row]
+
+    async def add_ab_test(self, task: TaskRows, settings: dict[str, Any]) -> None:
+        """A test with one variant, so that everybody gets it: the settings are those of the labelling screen."""
+        ab_tests: AbTestService = self.app.state.ab_tests
+        variant = Variant("A", 1.0, VariantSettings(**settings))
+        test = await ab_tests.create(f"test {uuid4().hex[:8]}", [variant], datetime.now(UTC) + timedelta(days=1))
+        await self.database.pool.execute("update tasks set ab_test_id = $2 where id = $1", task.id, test.id)
 
     # Answers
 

@@ -1,19 +1,14 @@
-"""The sources of the web UI: types, units, the client's agreement with the API, sizes, pins."""
+"""The sources of the web UI: types, units, the client's agreement with the API, pins."""
 
-import gzip
 import json
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import hatch_build
 import pytest
 
 from tests.browser.conftest import ROOT
-
-# The budget for the page that people wait for on a phone.
-LABELLING_JAVASCRIPT = 25_000
 
 
 def node(web: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -49,38 +44,6 @@ def test_the_client_is_typed_from_the_api_as_it_is(web: Path, tmp_path: Path):
 
     assert done.returncode == 0, done.stderr
     assert made.read_text() == (web / "src/api/schema.d.ts").read_text()
-
-
-def chunks_of(manifest: dict[str, Any], entry: str) -> set[str]:
-    """The entry and everything that it imports at once."""
-    found: set[str] = set()
-    waiting = [entry]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += manifest[name].get("imports", [])
-    return found
-
-
-@pytest.fixture
-def manifest(web: Path) -> dict[str, Any]:
-    built: dict[str, Any] = json.loads((ROOT / "src/comfylabel/web/.vite/manifest.json").read_text())
-    return built
-
-
-def test_the_labelling_page_is_small(manifest: dict[str, Any]):
-    chunks = chunks_of(manifest, "index.html") | chunks_of(manifest, "src/label/LabelPage.tsx")
-    files = [ROOT / "src/comfylabel/web" / manifest[name]["file"] for name in chunks]
-
-    assert sum(len(gzip.compress(file.read_bytes())) for file in files) <= LABELLING_JAVASCRIPT
-
-
-def test_who_labels_does_not_load_the_task_pages(manifest: dict[str, Any]):
-    chunks = chunks_of(manifest, "index.html") | chunks_of(manifest, "src/label/LabelPage.tsx")
-
-    assert "src/tasks/TaskList.tsx" in manifest
-    assert "src/tasks/TaskList.tsx" not in chunks
 
 
 def test_every_package_is_pinned_and_none_names_where_it_came_from():

@@ -1,0 +1,95 @@
+"""Which pictures a page asks for, in words: (number of the batch, candidate, size), in the order of asking."""
+
+import asyncio
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from playwright.async_api import Page, Request, Route
+
+from tests.browser.site import SIDES, Site
+from tests.support.rows import TaskRows
+
+Picture = tuple[int, int, str]
+
+
+@dataclass
+class RequestLog:
+    names: dict[str, Picture]
+    asked: list[Picture] = field(default_factory=list)
+    under_way: set[str] = field(default_factory=set)
+    most_at_once: int = 0
+
+    @classmethod
+    async def of(cls, page: Page, site: Site, task: TaskRows) -> "RequestLog":
+        rows = await site.database.pool.fetch(_PICTURES, task.id)
+        names = {
+            f"/images/{row[column]}": (row["position"], row["candidate_index"], column.removesuffix("_uri"))
+            for row in rows
+            for column in (*SIDES, "image_uri")
+        }
+        log = cls(names)
+        page.on("request", log._begin)
+        page.on("requestfinished", log._end)
+        page.on("requestfailed", log._end)
+        return log
+
+    def of_size(self, *sizes: str) -> list[Picture]:
+        return [picture for picture in self.asked if picture[2] in sizes]
+
+    def batches(self, *sizes: str) -> set[int]:
+        return {number for number, _, _ in self.of_size(*sizes)}
+
+    def picture(self, url: str) -> Picture | None:
+        return self.names.get(urlsplit(url).path)
+
+    def _begin(self, request: Request) -> None:
+        if picture := self.picture(request.url):
+            self.asked.append(picture)
+            self.under_way.add(request.url)
+            self.most_at_once = max(self.most_at_once, len(self.under_way))
+
+    def _end(self, request: Request) -> None:
+        self.under_way.discard(request.url)
+
+
+_PICTURES = """
+select b.position, g.candidate_index, g.image_uri, g.thumbnail_uri, g.tile_uri, g.preview_uri
+from generations g join batches b on b.id = g.batch_id where g.task_id = $1 and g.state = 'done'
+"""
+
+
+@dataclass
+class Valve:
+    """Holds the pictures of coming batches back, and lets them through one by one."""
+
+    log: RequestLog
+    waiting: list[tuple[Picture, asyncio.Event]] = field(default_factory=list)
+    is_open: bool = False
+
+    @classmethod
+    async def on(cls, page: Page, log: RequestLog, first: int = 1) -> "Valve":
+        """From the batch with that number on."""
+        valve = cls(log)
+
+        async def hold(route: Route) -> None:
+            picture = log.picture(route.request.url)
+            if picture is not None and picture[0] >= first and not valve.is_open:
+                passing = asyncio.Event()
+                valve.waiting.append((picture, passing))
+                await passing.wait()
+            await route.continue_()
+
+        await page.route("**/images/**", hold)
+        return valve
+
+    @property
+    def held(self) -> list[Picture]:
+        return [picture for picture, passing in self.waiting if not passing.is_set()]
+
+    def let_through(self, count: int) -> None:
+        for _, passing in [each for each in self.waiting if not each[1].is_set()][:count]:
+            passing.set()
+
+    def open(self) -> None:
+        self.is_open = True
+        self.let_through(len(self.waiting))
