@@ -5,12 +5,12 @@ import { Screen } from './Screen.tsx';
 
 export function LabelPage({ taskId, userId }: { taskId: string; userId: string }) {
   const [{ sitting, close }] = useState(() => openSitting(taskId, userId));
-  useEffect(
-    () => () => {
+  useEffect(() => {
+    void sitting.load();
+    return () => {
       sitting.leave();
       close();
-    },
-    [],
-  );
+    };
+  }, []);
   return <Screen sitting={sitting} />;
 }

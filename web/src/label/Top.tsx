@@ -61,9 +61,10 @@ function Count({ sitting, settled }: Omit<TopProps, 'open'>) {
     const { position, total } = sitting.progress.value;
     return sitting.current.value && total > 0 ? `Batch ${position} of ${total}` : '';
   });
+  const room = Math.max(11, 2 * String(sitting.progress.value.total).length + 3);
   return (
     <>
-      <span class="count" aria-hidden="true">
+      <span class="count" aria-hidden="true" style={{ '--room': `${room}ch` }}>
         {useComputed(() => said.value.replace('Batch ', ''))}
       </span>
       <span class="unseen position" role="status">
