@@ -1,209 +1,267 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Answer } from '../src/label/sender.ts';
-import { type Batch, LabelSession, type Standing } from '../src/label/session.ts';
+import type { World } from '../src/label/session.ts';
+import { batch, Browser, type Page, settle, TaskServer, until } from './support.ts';
 
-function batch(number: number, images = 4): Batch {
-  const each = (size: string) => Array.from({ length: images }, (_, i) => `${size}-${number}-${i}`);
-  return {
-    batch_id: `b${number}`,
-    prompt: `prompt ${number}`,
-    seeds: [],
-    batch_indexes: [],
-    sizes: [[1024, 1024]],
-    thumbnails: each('t'),
-    previews: each('p'),
-    my_annotation: null,
-  };
+async function setUp(ready: number, change: { batches?: number; world?: Partial<World> } = {}) {
+  const server = new TaskServer(ready, change.batches ?? ready);
+  const browser = new Browser(server);
+  const page = await browser.page('ann', change.world).open();
+  return { server, browser, page, session: page.session };
 }
 
-/** A task of `ready` batches, of which the first `mine` are answered; a clock that is wound by hand. */
-function setUp(options: { ready: number; mine?: number; total?: number; page?: number; images?: number }) {
-  const { mine = 0, page = 10, images = 4 } = options;
-  const state = { ready: options.ready, generating: false, away: false, missing: false, now: 10_000 };
-  const sent: Answer[] = [];
-  const pages: (string | null)[] = [];
-  let ids = 0;
-  const session = new LabelSession('task', {
-    async page(cursor) {
-      if (state.away) throw new Error('away');
-      pages.push(cursor);
-      const start = Number(cursor ?? 0);
-      const end = Math.min(state.ready, start + page);
-      const items = Array.from({ length: end - start }, (_, i) => ({
-        ...batch(start + i, images),
-        my_annotation: start + i < mine ? {} : null,
-      }));
-      return { items, next_cursor: end < state.ready ? String(end) : null };
-    },
-    async standing(): Promise<Standing | null> {
-      if (state.away) throw new Error('away');
-      if (state.missing) return null;
-      const answered = mine + sent.length;
-      const { ready, generating } = state;
-      return { title: 'x', total: options.total ?? ready, mine: answered, ready, generating };
-    },
-    send: (answer) => sent.push(answer),
-    newId: () => `id-${ids++}`,
-    now: () => state.now,
-  });
-  const say = (act: () => void) => {
-    state.now += 1_000;
-    act();
-  };
-  return { session, sent, state, pages, say };
+/** What the server has, once everything is sent. */
+async function stored(page: Page) {
+  await settle();
+  await page.browser.clock.pass(500);
+  return [...page.browser.server.answers.values()];
 }
 
-test('what this person has answered is passed over, however many pages it fills', async () => {
-  const { session } = setUp({ ready: 45, mine: 33 });
-  await session.load();
-  assert.equal(session.current.value?.batch_id, 'b33');
-  assert.deepEqual(session.progress.value, { mine: 33, total: 45 });
-});
-
-test('a named picture is chosen and the next batch stands there at once', async () => {
-  const { session, sent, say } = setUp({ ready: 5 });
-  await session.load();
-  say(() => session.name(2));
+test('a place is answered as the candidate that stands there, with the order that was dealt', async () => {
+  const { page } = await setUp(5);
+  await page.say((s) => s.toggleRejecting());
+  await page.say((s) => s.choose(1));
+  await page.say((s) => s.choose(0));
+  assert.equal(page.shown, 'b1');
+  const [answer] = await stored(page);
   assert.deepEqual(
-    [sent[0]?.kind, sent[0]?.chosen_index, sent[0]?.rejected_index, sent[0]?.spam],
-    ['choice', 2, null, false],
+    [answer?.kind, answer?.chosen_index, answer?.rejected_index, answer?.slot_order, answer?.user_id],
+    ['choice', 3, 2, [3, 2, 1, 0], 'ann'],
   );
-  assert.equal(session.current.value?.batch_id, 'b1');
-  assert.deepEqual(session.progress.value, { mine: 1, total: 5 });
-});
-
-test('reject first, then choose: both go into one answer', async () => {
-  const { session, sent, say } = setUp({ ready: 5 });
-  await session.load();
-  say(() => session.toggleRejecting());
-  say(() => session.name(1));
-  assert.equal(sent.length, 0);
-  say(() => session.name(0));
-  assert.deepEqual([sent[0]?.chosen_index, sent[0]?.rejected_index], [0, 1]);
-  assert.equal(session.rejected.value, null);
-});
-
-test('the rejected picture is never the chosen one: naming it again takes the rejection back', async () => {
-  const { session, sent, say } = setUp({ ready: 5 });
-  await session.load();
-  say(() => session.toggleRejecting());
-  say(() => session.name(1));
-  say(() => session.name(1));
-  assert.deepEqual([sent.length, session.rejected.value], [0, null]);
-  say(() => session.name(1));
-  assert.deepEqual([sent[0]?.chosen_index, sent[0]?.rejected_index], [1, null]);
+  assert.equal(answer?.elapsed_ms, 3_000);
 });
 
 for (const kind of ['tie', 'spam', 'skip'] as const) {
   test(`${kind} names no picture, whatever was marked before`, async () => {
-    const { session, sent, say } = setUp({ ready: 5 });
-    await session.load();
-    say(() => session.toggleRejecting());
-    say(() => session.name(1));
-    say(() => session.answer(kind));
+    const { page } = await setUp(5);
+    await page.say((s) => s.reject(1));
+    await page.say((s) => s[kind]());
+    const [answer] = await stored(page);
     assert.deepEqual(
-      [sent[0]?.kind, sent[0]?.chosen_index, sent[0]?.rejected_index, sent[0]?.spam],
+      [answer?.kind, answer?.chosen_index, answer?.rejected_index, answer?.spam],
       [kind, null, null, kind === 'spam'],
     );
   });
 }
 
-test('a number beyond the pictures says nothing', async () => {
-  const { session, sent, say } = setUp({ ready: 5, images: 2 });
-  await session.load();
-  say(() => session.name(2));
-  assert.equal(sent.length, 0);
+test('a tap on a picture marks it, and submits after 260 ms', async () => {
+  const { page, session, browser } = await setUp(5);
+  await page.say((s) => s.tap(2));
+  assert.deepEqual([session.chosen.value, page.shown], [2, 'b0']);
+  await browser.clock.pass(259);
+  assert.equal(page.shown, 'b0');
+  await browser.clock.pass(1);
+  assert.equal(page.shown, 'b1');
+  const [answer] = await stored(page);
+  assert.deepEqual([answer?.chosen_index, answer?.elapsed_ms], [1, 1_000]);
 });
 
-test('the second half of a double tap does not answer the next batch', async () => {
-  const { session, sent, state, say } = setUp({ ready: 5 });
-  await session.load();
-  say(() => session.name(0));
-  state.now += 100;
-  session.name(0);
-  assert.equal(sent.length, 1);
-  state.now += 100;
-  session.name(0);
-  assert.equal(sent.length, 2);
+test('a double tap zooms: it takes the mark back and answers nothing', async () => {
+  const { page, session } = await setUp(5);
+  await page.say((s) => {
+    s.tap(2);
+    s.untap();
+  });
+  assert.deepEqual([session.chosen.value, await stored(page)], [null, []]);
 });
 
-test('back shows the last batch with its answer, and a new answer has a new id', async () => {
-  const { session, sent, say } = setUp({ ready: 5 });
-  await session.load();
-  say(() => session.toggleRejecting());
-  say(() => session.name(3));
-  say(() => session.name(0));
-  say(() => session.back());
-  assert.equal(session.current.value?.batch_id, 'b0');
-  assert.equal(session.rejected.value, 3);
-  say(() => session.name(1));
+test('the second half of a double tap does not answer the next batch, however late a slow phone hears of it', async () => {
+  const { page, session, browser } = await setUp(5);
+  await browser.clock.pass(1_000);
+  const touched = browser.clock.now;
+  session.choose(0, touched);
+  await browser.clock.pass(300);
+  session.painted();
+  session.choose(0, touched + 120);
+  session.choose(0);
+  assert.equal(session.answers.value.size, 1);
+  await browser.clock.pass(150);
+  session.choose(0);
+  await settle();
+  assert.equal(page.shown, 'b2');
+});
+
+test('time runs from when a batch is on the screen, and no setting of the clock changes it', async (context) => {
+  const { page, session, browser } = await setUp(5);
+  context.mock.method(Date, 'now', () => -5e12);
+  await browser.clock.pass(700);
+  session.painted();
+  session.painted();
+  await browser.clock.pass(900);
+  session.choose(0);
+  assert.equal((await stored(page))[0]?.elapsed_ms, 900);
+});
+
+test('a long press marks the rejected one, a second takes that back; choosing it does too', async () => {
+  const { page, session } = await setUp(5);
+  await page.say((s) => s.reject(1));
+  assert.equal(session.rejected.value, 1);
+  await page.say((s) => s.reject(1));
+  assert.equal(session.rejected.value, null);
+  await page.say((s) => s.reject(1));
+  await page.say((s) => s.choose(1));
+  assert.deepEqual([session.rejected.value, page.shown], [null, 'b0']);
+});
+
+test('a place that the batch does not have says nothing', async () => {
+  const { page, session } = await setUp(5);
+  await page.say((s) => s.choose(4));
+  await page.say((s) => s.tap(-1));
+  assert.deepEqual([session.answers.value.size, session.chosen.value], [0, null]);
+});
+
+test('one undo takes back the chosen and the rejected; before sending nothing was ever there', async () => {
+  const { page, session, server } = await setUp(5);
+  await page.say((s) => s.reject(1));
+  await page.say((s) => s.choose(0));
+  session.undo();
+  await settle();
   assert.deepEqual(
-    sent.map((answer) => [answer.batch_id, answer.chosen_index, answer.client_id]),
-    [
-      ['b0', 0, 'id-0'],
-      ['b0', 1, 'id-1'],
-    ],
+    [page.shown, session.chosen.value, session.rejected.value, session.undoable.value],
+    ['b0', null, null, false],
   );
-  assert.equal(session.progress.value.mine, 1);
+  assert.deepEqual([await stored(page), server.lists], [[], []]);
 });
 
-test('every batch is shown once, page by page, and then the task is finished', async () => {
-  const { session, sent, say } = setUp({ ready: 73 });
-  await session.load();
-  while (session.phase.value === 'work') {
-    say(() => session.answer('tie'));
-    await session.load();
+test('choosing the same after an undo submits it', async () => {
+  const { page, session } = await setUp(5);
+  await page.say((s) => s.choose(0));
+  session.undo();
+  await page.say((s) => s.choose(0));
+  const answers = await stored(page);
+  assert.deepEqual([answers.length, answers[0]?.batch_id, page.shown], [1, 'b0', 'b1']);
+});
+
+test('undo goes back as far as the sitting, sent or not', async () => {
+  const { page, session, server } = await setUp(200);
+  for (let i = 0; i < 150; i++) await page.say((s) => s.tie());
+  await stored(page);
+  assert.equal(server.answers.size, 150);
+  for (let i = 149; i >= 0; i--) {
+    session.undo();
+    await settle();
+    assert.equal(page.shown, `b${i}`);
   }
-  assert.equal(session.phase.value, 'finished');
-  assert.equal(new Set(sent.map((answer) => answer.batch_id)).size, 73);
-  assert.equal(sent.length, 73);
+  await stored(page);
+  await until(() => page.state.value.unsent === 0);
+  assert.equal(server.answers.size, 0);
+  assert.equal(session.undoable.value, false);
+  assert.equal(session.progress.value.mine, 0);
 });
 
-test('while images are being made it waits, and shows what has come since', async () => {
-  const { session, state, pages, say } = setUp({ ready: 2, total: 4 });
-  state.generating = true;
-  await session.load();
-  say(() => session.answer('tie'));
-  say(() => session.answer('tie'));
-  await session.load();
-  assert.equal(session.phase.value, 'waiting');
-  const asked = pages.length;
-  await session.load();
-  assert.equal(pages.length, asked, 'nothing is ready that was not: no page is asked for');
-  state.ready = 4;
-  state.generating = false;
-  await session.load();
-  assert.equal(session.current.value?.batch_id, 'b2');
-  assert.deepEqual(session.progress.value, { mine: 2, total: 4 });
+test('undo within the grace of a tap only takes the mark back', async () => {
+  const { page, session } = await setUp(5);
+  await page.say((s) => s.tie());
+  await page.say((s) => {
+    s.tap(1);
+    s.undo();
+  });
+  assert.deepEqual([page.shown, session.chosen.value, session.answers.value.size], ['b1', null, 1]);
 });
 
-test('a server that is away is asked again', async () => {
-  const { session, state } = setUp({ ready: 3 });
-  state.away = true;
-  await session.load();
-  assert.equal(session.phase.value, 'away');
-  state.away = false;
-  await session.load();
-  assert.equal(session.phase.value, 'work');
+test('undo while its answer is in flight takes it back after it has arrived', async () => {
+  const { page, session, server, browser } = await setUp(5);
+  let open = () => {};
+  await page.say((s) => s.choose(0));
+  server.gate = new Promise((resolve) => (open = () => resolve()));
+  await browser.clock.pass(400);
+  session.undo();
+  await page.say((s) => s.choose(2));
+  open();
+  const answers = await stored(page);
+  assert.deepEqual(
+    answers.map((one) => [one.batch_id, one.chosen_index]),
+    [['b0', 1]],
+  );
 });
 
-test('a task with nothing to judge is gone, until it has something', async () => {
-  const { session, state } = setUp({ ready: 3 });
-  state.missing = true;
-  await session.load();
-  assert.equal(session.phase.value, 'gone');
-  state.missing = false;
-  await session.load();
-  assert.equal(session.phase.value, 'work');
+test('an answered batch shows its answer on the way back, and may be answered anew', async () => {
+  const { page, session } = await setUp(5);
+  await page.say((s) => s.reject(3));
+  await page.say((s) => s.choose(0));
+  await page.say((s) => s.go(-1));
+  assert.deepEqual([page.shown, session.chosen.value, session.rejected.value], ['b0', 0, 3]);
+  await page.say((s) => s.choose(1));
+  assert.deepEqual([page.shown, session.progress.value.mine], ['b1', 1]);
 });
 
-test('pictures with new addresses take the place of the old ones', async () => {
-  const { session, pages } = setUp({ ready: 25 });
+test('what was passed over comes again at the end', async () => {
+  const { page } = await setUp(3);
+  await page.say((s) => s.go(1));
+  await page.say((s) => s.tie());
+  await page.say((s) => s.tie());
+  assert.equal(page.shown, 'b0');
+  await page.say((s) => s.tie());
+  assert.equal(page.session.phase.value, 'finished');
+});
+
+test('arrows stay within the batches', async () => {
+  const { page } = await setUp(2);
+  await page.say((s) => s.go(-1));
+  assert.equal(page.shown, 'b0');
+  await page.say((s) => s.go(1));
+  await page.say((s) => s.go(1));
+  assert.equal(page.shown, 'b1');
+});
+
+test('position n of m counts what was done before', async () => {
+  const { page, server, browser } = await setUp(30);
+  await page.say((s) => s.tie());
+  await page.say((s) => s.tie());
+  assert.deepEqual(page.session.progress.value, { position: 3, total: 30, mine: 2 });
+  await stored(page);
+  page.close();
+  const again = await browser.page('ann').open();
+  assert.deepEqual(again.session.progress.value, { position: 3, total: 30, mine: 2 });
+  assert.equal(server.answers.size, 2);
+  assert.equal(again.session.positionOf(1), 4);
+});
+
+test('looking at one candidate at a time', async () => {
+  const { page, session } = await setUp(3);
+  session.toggleMode();
+  session.look(3);
+  session.look(4);
+  assert.deepEqual([session.mode.value, session.place.value], ['single', 3]);
+  await page.say((s) => s.choose(3));
+  assert.deepEqual([session.mode.value, session.place.value], ['single', 0]);
+});
+
+test('a refused answer is told and holds nothing back', async () => {
+  const { page, server } = await setUp(5);
+  server.images = 2;
+  await page.say((s) => s.choose(0));
+  await page.say((s) => s.choose(3));
+  const answers = await stored(page);
+  assert.deepEqual([answers.length, page.refusals.value.map((one) => one.batch_id)], [1, ['b0']]);
+});
+
+test('the variant decides the size of the pictures', async () => {
+  const { session, server } = await setUp(5);
+  const next = server.next.bind(server);
+  server.next = async (...ask) => ({
+    ...(await next(...ask)),
+    variant: { key: 'large', image_size: 1024, prefetch_batches: 1, cdn_url: null },
+  });
   await session.load();
-  const before = session.batches.value[20];
-  await session.renew('b20');
-  assert.notEqual(session.batches.value[20], before);
-  assert.equal(session.batches.value[20]?.batch_id, 'b20');
-  assert.equal(pages.at(-1), '20');
+  session.size.value = 'thumbnails';
+  assert.deepEqual([session.variant.value?.key, session.size.value], ['large', 'previews']);
+});
+
+test('what the page brought is shown before anything is asked', async () => {
+  const server = new TaskServer(40);
+  const browser = new Browser(server);
+  const next = { ...(await server.next([], 1, false)), items: [batch(7)] };
+  let open = () => {};
+  server.gate = new Promise((resolve) => (open = () => resolve()));
+  const page = browser.page('ann', {
+    beginning: { next, standing: { title: 'T', total: 40, blind: true, coming: 0 } },
+  });
+  void page.session.load();
+  await settle();
+  assert.deepEqual([page.shown, page.session.title.value, page.session.blind.value], ['b7', 'T', true]);
+  open();
+  await settle();
+  assert.deepEqual(server.asked.at(-1)?.have, ['b7']);
+  assert.deepEqual([page.shown, page.session.batches.value.length], ['b7', 20]);
 });

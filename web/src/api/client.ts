@@ -1,8 +1,49 @@
 /** The typed way to the server: paths and shapes come from schema.d.ts, which is generated from docs/openapi.json. */
-import createClient from 'openapi-fetch';
+import type { Client } from 'openapi-fetch';
 import type { paths } from './schema';
 
-export const api = createClient<paths>({ baseUrl: '/' });
+interface Options extends RequestInit {
+  params?: { path?: Record<string, unknown>; query?: Record<string, unknown> };
+  body?: never;
+}
+
+interface Heard {
+  readonly response: Response;
+  readonly schemaPath: string;
+}
+
+type Listener = (heard: Heard) => void;
+const listeners: Listener[] = [];
+
+/** Only the types are the library's: its code does much more than is needed here. */
+export const api = Object.fromEntries(
+  ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'].map((method) => [
+    method,
+    (path: string, options?: Options) => call(method, path, options),
+  ]),
+) as unknown as Pick<Client<paths>, 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'>;
+
+/** Hears of every answer. */
+export function onAnswer(listener: Listener): void {
+  listeners.push(listener);
+}
+
+async function call(method: string, path: string, { params, body, ...init }: Options = {}) {
+  const headers = new Headers(init.headers);
+  if (body !== undefined) headers.set('Content-Type', 'application/json');
+  const json = body === undefined ? null : JSON.stringify(body);
+  const response = await fetch(addressOf(path, params), { ...init, method, headers, body: json });
+  for (const listener of listeners) listener({ response, schemaPath: path });
+  const told: unknown = await response.json().catch(() => undefined);
+  return response.ok ? { data: told, response } : { error: told, response };
+}
+
+function addressOf(path: string, { path: places = {}, query = {} }: NonNullable<Options['params']> = {}): string {
+  const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(String(places[name])));
+  const asked = Object.entries(query).filter(([, value]) => value !== undefined && value !== null);
+  const search = new URLSearchParams(asked.map(([name, value]) => [name, String(value)]));
+  return asked.length > 0 ? `${filled}?${search}` : filled;
+}
 
 /** An answer that is no success, or no answer at all (`status` 0). `message` is a sentence for people. */
 export class ApiError extends Error {
@@ -19,7 +60,7 @@ export class ApiError extends Error {
 
   /** The same request may succeed a little later. */
   get passing(): boolean {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
+    return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 }
 

@@ -107,19 +107,15 @@ export class Prefetcher {
     this.pump();
   }
 
-  /** The pictures of this batch have new addresses. */
-  retry(batchId: string): void {
-    for (const key of this.failed) if (key.startsWith(`${batchId}:`)) this.failed.delete(key);
+  /** What failed may work now: of one batch, or all. */
+  retry(batchId?: string): void {
+    for (const key of this.failed) if (batchId === undefined || key.startsWith(`${batchId}:`)) this.failed.delete(key);
     this.pump();
   }
 
   /** Here and decoded: a tile shows it without a request. */
   has(key: string): boolean {
     return this.held.has(key);
-  }
-
-  stop(): void {
-    this.want([]);
   }
 
   private pump(): void {

@@ -1,5 +1,16 @@
 /** A sitting in a browser: wires the parts that know no browser to clocks, storage, network and the page's life. */
-import type { Sitting } from './types.ts';
+import { effect } from '@preact/signals';
+import { HeldBatches, tasksHeldBy } from '../engine/held.ts';
+import { KeptPictures } from '../engine/kept.ts';
+import { loadPicture, type Size } from '../engine/prefetch.ts';
+import { takeFirst } from '../first.ts';
+import { me } from '../session.ts';
+import { Keeping } from './keeping.ts';
+import { database, later, mail } from './mail.ts';
+import { serverFor, standingOf } from './server.ts';
+import { LabelSession } from './session.ts';
+import type { Beginning, HeldState } from './supply.ts';
+import type { Batch, Sitting } from './types.ts';
 
 export interface OpenSitting {
   readonly sitting: Sitting;
@@ -7,4 +18,90 @@ export interface OpenSitting {
   close(): void;
 }
 
-export type OpenSittingFor = (taskId: string, userId: string) => OpenSitting;
+export function openSitting(taskId: string, userId: string): OpenSitting {
+  const session = new LabelSession(taskId, {
+    server: serverFor(taskId),
+    mail,
+    held: new HeldBatches<Batch, HeldState>(database, userId, taskId),
+    keeping: new Keeping(pictureStore(), async () => navigator.storage?.persist?.()),
+    person: { id: userId, name: me.value?.name ?? '' },
+    beginning: beginningOf(taskId, userId),
+    loadPicture,
+    newId,
+    now: () => performance.now(),
+    later,
+    onLine: () => navigator.onLine,
+    saveData: () => connection()?.saveData ?? false,
+    afterPaint: (run) => requestAnimationFrame(() => setTimeout(run)),
+  });
+  const stops = [attend(session), rememberSize(session)];
+  return {
+    sitting: session,
+    close() {
+      for (const stop of stops) stop();
+      session.close();
+    },
+  };
+}
+
+/** Before a sign-out: what this person holds goes back to the others, and their pictures from this device. */
+export async function releaseAll(userId: string): Promise<void> {
+  for (const taskId of await tasksHeldBy(await database, userId)) {
+    const held = new HeldBatches<Batch, HeldState>(database, userId, taskId);
+    const { batches } = await held.load();
+    await held.clear();
+    await serverFor(taskId)
+      .release(batches.map((batch) => batch.batch_id))
+      .catch(() => undefined);
+  }
+  await pictureStore()?.clear();
+}
+
+function beginningOf(taskId: string, userId: string): Beginning | null {
+  const first = takeFirst();
+  if (first?.task.task_id !== taskId || first.me.id !== userId) return null;
+  return { next: first.next, standing: standingOf(first.task) };
+}
+
+/** Only where there is a service worker to show what is kept: not on plain http. */
+function pictureStore(): KeptPictures | null {
+  const isPossible = 'caches' in globalThis && 'serviceWorker' in navigator;
+  return isPossible ? new KeptPictures(caches, (url) => fetch(ownAddress(url))) : null;
+}
+
+/** The page may show pictures of a CDN and not read them; the server itself has them under the same path. */
+function ownAddress(url: string): string {
+  const { pathname, search } = new URL(url, location.origin);
+  return pathname + search;
+}
+
+/** Tells the sitting whether somebody looks at it, and when there is a network again. */
+function attend(session: LabelSession): () => void {
+  const stop = new AbortController();
+  const { signal } = stop;
+  document.addEventListener('visibilitychange', () => session.attend(!document.hidden), { signal });
+  addEventListener('online', () => void session.load(), { signal });
+  return () => stop.abort();
+}
+
+const COOKIE: Partial<Record<Size, string>> = { thumbnails: 'thumbnail', tiles: 'tile', previews: 'preview' };
+const YEAR_SECONDS = 365 * 24 * 3600;
+
+/** The server puts the pictures of the first batch into the page's head, in the size that this screen shows. */
+function rememberSize(session: LabelSession): () => void {
+  return effect(() => {
+    const size = COOKIE[session.size.value];
+    if (size) document.cookie = `tile=${size}; path=/label; max-age=${YEAR_SECONDS}; SameSite=Lax`;
+  });
+}
+
+function connection(): { readonly saveData?: boolean } | undefined {
+  return (navigator as { connection?: { saveData?: boolean } }).connection;
+}
+
+/** randomUUID exists on https and localhost only; a server in the local network is neither. */
+function newId(): string {
+  if ('randomUUID' in crypto) return crypto.randomUUID();
+  const bytes = (crypto as Crypto).getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

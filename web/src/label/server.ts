@@ -1,14 +1,17 @@
 /** The labelling screen's side of the API. */
 import { api, ApiError, unwrap } from '../api/client';
 import type { components } from '../api/schema';
-import { firstLine } from '../ui/words';
-import type { Answer, Outcome } from './sender.ts';
-import type { Page, Server, Standing } from './session.ts';
+import type { Outcome, Result } from '../engine/outbox.ts';
+import { firstLine } from '../ui/title';
+import type { Next, SittingServer, Standing } from './supply.ts';
+import type { Batch } from './types.ts';
 
 export type LabelTask = components['schemas']['LabellingItem'];
 
-/** The largest page: the batches that this person has judged are passed over here. */
+/** The largest page. */
 const PAGE = 100;
+/** A server that has not answered by then is away; what is asked is asked again. */
+const PATIENCE_MS = 20_000;
 
 /** Every task that holds something to judge. */
 export async function labelTasks(signal?: AbortSignal): Promise<LabelTask[]> {
@@ -38,42 +41,46 @@ export function reachable(task: LabelTask): number {
   return isGenerating(task) ? task.batches : task.ready_batches;
 }
 
-export async function post(answer: Answer): Promise<Outcome> {
+export function standingOf(task: LabelTask): Standing {
+  const coming = isGenerating(task) ? task.batches - task.ready_batches : 0;
+  return { title: titleOf(task), total: reachable(task), blind: task.blind, coming };
+}
+
+/** A list of answers and undos, each stored or refused on its own. */
+export async function post(bodies: readonly object[]): Promise<Outcome> {
   try {
-    await unwrap(api.POST('/api/annotations', { body: answer }));
-    return 'stored';
+    const body = bodies as components['schemas']['NewAnnotation'][];
+    // While the page goes away, the request stays.
+    const keepalive = document.visibilityState === 'hidden';
+    const answered: unknown = await unwrap(api.POST('/api/annotations', { body, keepalive, signal: patience() }));
+    return answered as Result[];
   } catch (error) {
     if (!(error instanceof ApiError) || error.passing) return 'later';
-    return error.status === 401 ? 'signed out' : { refused: error.message };
+    if (error.status === 401) return 'signed out';
+    // Not about these answers: the role, the address, the server's own name. Some of it passes, and answers are kept.
+    return error.status === 422 || error.status === 400 || error.status === 413 ? { refused: error.message } : 'later';
   }
 }
 
-export function serverFor(taskId: string, send: (answer: Answer) => void): Server {
+export function serverFor(taskId: string): SittingServer {
+  const params = { path: { task_id: taskId } };
   return {
-    async page(cursor): Promise<Page> {
-      const query = cursor === null ? { limit: PAGE } : { limit: PAGE, cursor };
-      return unwrap(api.GET('/api/tasks/{task_id}/batches', { params: { path: { task_id: taskId }, query } }));
+    async next(have, count, offline): Promise<Next> {
+      const body = { have: [...have], count, offline };
+      return unwrap(api.POST('/api/tasks/{task_id}/batches/next', { params, body, signal: patience() }));
     },
-    async standing(): Promise<Standing | null> {
-      const task = (await labelTasks()).find((one) => one.task_id === taskId);
-      if (!task) return null;
-      return {
-        title: titleOf(task),
-        total: reachable(task),
-        mine: task.done_by_me,
-        ready: task.ready_batches,
-        generating: isGenerating(task),
-      };
+    async batch(batchId): Promise<Batch> {
+      const path = { task_id: taskId, batch_id: batchId };
+      return unwrap(api.GET('/api/tasks/{task_id}/batches/{batch_id}', { params: { path }, signal: patience() }));
     },
-    send,
-    newId,
-    now: () => performance.now(),
+    async release(batchIds): Promise<void> {
+      const body = { batch_ids: [...batchIds] };
+      await unwrap(api.POST('/api/tasks/{task_id}/batches/release', { params, body, keepalive: true }));
+    },
+    async standing(): Promise<Standing> {
+      return standingOf(await unwrap(api.GET('/api/labelling/{task_id}', { params, signal: patience() })));
+    },
   };
 }
 
-/** randomUUID exists on https and localhost only; a server in the local network is neither. */
-function newId(): string {
-  if ('randomUUID' in crypto) return crypto.randomUUID();
-  const bytes = (crypto as Crypto).getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
-}
+const patience = () => AbortSignal.timeout(PATIENCE_MS);

@@ -1,198 +1,372 @@
 /** One sitting of one person at one task: which batch is shown, what was answered, what comes next. No DOM in here. */
-import { batch as together, computed, signal } from '@preact/signals';
-import type { Pictures } from './prefetch.ts';
-import { THUMBNAILS_AHEAD } from './prefetch.ts';
-import type { Answer } from './sender.ts';
+import { batch as together, computed, effect, signal, type ReadonlySignal, type Signal } from '@preact/signals';
+import type { Entry, OutboxState } from '../engine/outbox.ts';
+import { BATCHES_AHEAD, IN_FLIGHT, IN_FLIGHT_UNSENT, plan, type Size } from '../engine/prefetch.ts';
+import type { Keeping } from './keeping.ts';
+import { Marks } from './marks.ts';
+import { Pictures, type PictureWorld } from './pictures.ts';
+import { Queue } from './queue.ts';
+import { type Beginning, PATIENCE_MS, Supply, type SupplyWorld } from './supply.ts';
+import type { Batch, Given, Kind, Progress, Refusal, Sitting } from './types.ts';
 
-export interface Batch extends Pictures {
-  readonly batch_id: string;
-  readonly prompt: string;
-  /** Both empty where the task is blind. */
-  readonly seeds: readonly number[];
-  readonly batch_indexes: readonly number[];
-  readonly sizes: readonly (readonly number[])[];
-  readonly my_annotation: unknown;
+/** The outbox as far as a sitting uses it. */
+export interface Mail {
+  readonly state: ReadonlySignal<OutboxState>;
+  readonly refusals: Signal<readonly Refusal[]>;
+  put(entry: Entry): Promise<void>;
+  takeBack(clientId: string, undo: Entry): Promise<void>;
+  flush(): Promise<void>;
+  of(userId: string): Promise<Entry[]>;
 }
 
-export interface Page {
-  readonly items: readonly Batch[];
-  readonly next_cursor: string | null;
-}
-
-/** How the task stands: more may come while `generating`. */
-export interface Standing {
-  readonly title: string;
-  readonly total: number;
-  readonly mine: number;
-  readonly ready: number;
-  readonly generating: boolean;
-}
-
-export interface Server {
-  page(cursor: string | null): Promise<Page>;
-  standing(): Promise<Standing | null>;
-  send(answer: Answer): void;
+export interface World extends SupplyWorld, PictureWorld {
+  readonly mail: Mail;
+  readonly keeping: Keeping;
+  readonly person: { readonly id: string; readonly name: string };
+  /** What the page brought with it. */
+  readonly beginning: Beginning | null;
   newId(): string;
-  now(): number;
+  /** When the frame that is being made is on the screen. */
+  afterPaint(run: () => void): void;
+  saveData(): boolean;
 }
 
-/** gone: no such task, or nothing in it that can be labelled. */
-export type Phase = 'loading' | 'work' | 'waiting' | 'finished' | 'gone' | 'away';
-export type Kind = Answer['kind'];
-
-/** An answer that follows the change of pictures so closely was meant for the batch before: a double tap. */
+/** A second tap that follows the change of pictures so closely was meant for the batch before. */
 const DOUBLE_FIRE_MS = 150;
-/** Batches to know of beyond the one shown: what the prefetch needs, and some to spare. */
-const AHEAD = THUMBNAILS_AHEAD + 6;
+const SIZES: Record<number, Size> = { 256: 'thumbnails', 640: 'tiles', 1024: 'previews' };
 
-export class LabelSession {
-  readonly batches = signal<readonly Batch[]>([]);
-  readonly at = signal(0);
-  readonly standing = signal<Standing | null>(null);
-  readonly answers = signal<ReadonlyMap<string, Answer>>(new Map());
-  /** The next picture named is the rejected one. */
-  readonly rejecting = signal(false);
-  readonly rejected = signal<number | null>(null);
-  private readonly ended = signal<Exclude<Phase, 'work'>>('loading');
+export class LabelSession implements Sitting {
+  readonly taskId: string;
+  readonly answers = signal<ReadonlyMap<string, Given>>(new Map());
+  readonly size = signal<Size>('tiles');
+  /** The answers that undo takes back, the last one last. */
+  private readonly history = signal<readonly string[]>([]);
+  private readonly world: World;
+  private readonly queue = new Queue((batchId) => this.isAnswered(batchId));
+  private readonly supply: Supply;
+  private readonly marks: Marks;
+  private readonly pictures: Pictures;
+  /** Answered before this sitting began, and not known to the server yet. */
+  private readonly answeredBefore = new Set<string>();
+  private readonly renewals = new Map<string, Promise<void>>();
+  private readonly stopWatching: (() => void)[];
+  private beginning: Beginning | null;
+  private shownAt = 0;
+  private isPainted = false;
 
-  readonly current = computed(() => this.batches.value[this.at.value]);
-  readonly phase = computed<Phase>(() => (this.current.value ? 'work' : this.ended.value));
-  readonly progress = computed(() => {
-    const standing = this.standing.value;
-    const mine = (standing?.mine ?? 0) + this.answers.value.size;
-    return { mine, total: Math.max(standing?.total ?? 0, mine) };
+  readonly batches = this.queue.batches;
+  readonly at = this.queue.at;
+  readonly current = this.queue.current;
+  readonly undoable = computed(() => this.history.value.length > 0);
+
+  constructor(taskId: string, world: World) {
+    this.taskId = taskId;
+    this.world = world;
+    this.beginning = world.beginning;
+    this.marks = new Marks(world.later);
+    this.pictures = new Pictures(world, world.keeping, {
+      batch: (batchId) => this.batches.peek().find((one) => one.batch_id === batchId),
+      renew: (batchId) => this.renew(batchId),
+    });
+    this.supply = new Supply(world, this.queue, {
+      answered: () => this.answers.peek().size,
+      unsent: () => this.unsentOfTask(),
+      isBusyWith: (batchId) => this.marks.isInGrace && this.current.peek()?.batch_id === batchId,
+      onTaken: () => this.taken(),
+    });
+    const shown = computed(() => this.current.value?.batch_id);
+    this.stopWatching = [
+      effect(() => this.stands(shown.value)),
+      effect(() => this.obeyVariant()),
+      effect(() => this.fetchAhead()),
+      effect(() => this.pictures.limit(this.isLineBusy() ? IN_FLIGHT_UNSENT : IN_FLIGHT)),
+    ];
+  }
+
+  get phase() {
+    return this.supply.phase;
+  }
+  get variant() {
+    return this.supply.variant;
+  }
+  get mode() {
+    return this.marks.mode;
+  }
+  get place() {
+    return this.marks.place;
+  }
+  get chosen() {
+    return this.marks.chosen;
+  }
+  get rejecting() {
+    return this.marks.rejecting;
+  }
+  get rejected() {
+    return this.marks.rejected;
+  }
+  get refusals() {
+    return this.world.mail.refusals;
+  }
+  get offline() {
+    return this.world.keeping.state;
+  }
+
+  readonly title = computed(() => this.supply.standing.value?.title ?? '');
+  readonly blind = computed(() => this.supply.standing.value?.blind ?? false);
+  readonly coming = computed(() => this.supply.standing.value?.coming ?? 0);
+  readonly unsent = computed(() => this.world.mail.state.value.unsent);
+  readonly held = computed(() => this.unsent.value > 0 && this.world.mail.state.value.held !== null);
+  readonly lasting = computed(() => this.world.mail.state.value.lasting);
+  readonly progress = computed<Progress>(() => {
+    const mine = this.supply.mineBefore.value + this.answers.value.size;
+    const total = Math.max(this.supply.standing.value?.total ?? 0, mine);
+    return { position: Math.min(this.positionOf(this.at.value), Math.max(total, 1)), total, mine };
+  });
+  readonly ahead = computed(() => {
+    const next = this.batches.value[this.at.value + 1];
+    const sizes = ['thumbnails', this.size.value] as const;
+    return !!next && next.slot_order.every((_, place) => sizes.every((size) => this.isHere(next, place, size)));
   });
 
-  private readonly taskId: string;
-  private readonly server: Server;
-  private readonly seen = new Set<string>();
-  private cursor: string | null = null;
-  private reachedEnd = false;
-  private loading: Promise<void> | null = null;
-  private shownAt = 0;
-
-  constructor(taskId: string, server: Server) {
-    this.taskId = taskId;
-    this.server = server;
+  async load(): Promise<void> {
+    await this.world.keeping.recall();
+    for (const entry of await this.unsentHere()) this.answeredBefore.add(entry.batch_id);
+    if (this.beginning) await this.supply.begin(this.beginning);
+    this.beginning = null;
+    const cancel = this.world.later(() => void this.supply.recall(), PATIENCE_MS);
+    await this.supply.ask();
+    cancel();
   }
 
-  /** Fetch until enough lies ahead or nothing is left; safe to call at any time. */
-  load(): Promise<void> {
-    this.loading ??= this.fetchAhead().finally(() => {
-      this.loading = null;
-    });
-    return this.loading;
+  choose(place: number, stamp?: number): void {
+    if (this.isEarly(stamp) || !this.hasPlace(place) || this.marks.takes(place)) return;
+    this.submit('choice', place, stamp);
   }
 
-  /** A picture was named, by tap or by number. */
-  name(index: number): void {
-    const batch = this.current.value;
-    if (!batch || index >= batch.thumbnails.length) return;
-    if (!this.rejecting.value && this.rejected.value !== index) return this.answer('choice', index);
-    together(() => {
-      this.rejected.value = this.rejected.value === index ? null : index;
-      this.rejecting.value = false;
-    });
+  tap(place: number, stamp = this.world.now()): void {
+    if (this.isEarly(stamp) || !this.hasPlace(place) || this.marks.takes(place)) return;
+    this.marks.mark(place, () => this.submit('choice', place, stamp));
   }
 
-  answer(kind: Kind, chosen: number | null = null): void {
-    const batch = this.current.value;
-    const now = this.server.now();
-    if (!batch || now - this.shownAt < DOUBLE_FIRE_MS) return;
-    const answer: Answer = {
-      task_id: this.taskId,
-      batch_id: batch.batch_id,
-      kind,
-      chosen_index: chosen,
-      rejected_index: kind === 'choice' ? this.rejected.value : null,
-      spam: kind === 'spam',
-      client_id: this.server.newId(),
-      elapsed_ms: Math.round(now - this.shownAt),
-    };
-    this.server.send(answer);
-    together(() => {
-      this.answers.value = new Map(this.answers.value).set(batch.batch_id, answer);
-      this.move(this.at.value + 1);
-    });
-    if (!this.current.value || (!this.reachedEnd && this.ahead() < AHEAD)) void this.load();
+  untap(): void {
+    this.marks.unmark(this.givenHere());
+  }
+
+  reject(place: number): void {
+    if (this.hasPlace(place)) this.marks.reject(place);
   }
 
   toggleRejecting(): void {
-    this.rejecting.value = !this.rejecting.value;
+    this.marks.toggleRejecting();
   }
 
-  /** To the batch before; a new answer to it replaces the first. */
-  back(): void {
-    if (this.at.value > 0) this.move(this.at.value - 1);
+  tie(stamp?: number): void {
+    if (!this.isEarly(stamp)) this.submit('tie', null, stamp);
   }
 
-  /** New addresses for the pictures of a batch whose old ones no longer work. */
-  async renew(batchId: string): Promise<void> {
-    for (let cursor: string | null = null; ;) {
-      const page: Page = await this.server.page(cursor);
-      const fresh = page.items.find((item) => item.batch_id === batchId);
-      if (fresh) {
-        this.batches.value = this.batches.value.map((old) => (old.batch_id === batchId ? fresh : old));
-        return;
-      }
-      if (page.next_cursor === null) return;
-      cursor = page.next_cursor;
-    }
+  spam(stamp?: number): void {
+    if (!this.isEarly(stamp)) this.submit('spam', null, stamp);
   }
 
-  private move(to: number): void {
-    const earlier = this.answers.value.get(this.batches.value[to]?.batch_id ?? '');
+  skip(stamp?: number): void {
+    if (!this.isEarly(stamp)) this.submit('skip', null, stamp);
+  }
+
+  undo(): void {
+    if (this.marks.isInGrace) return this.untap();
+    const batchId = this.history.value.at(-1);
+    const given = this.answers.value.get(batchId ?? '');
+    if (batchId === undefined || !given) return;
+    const body = { undo_of: given.client_id, client_id: this.world.newId(), user_id: this.world.person.id };
+    void this.world.mail.takeBack(given.client_id, this.entry(batchId, body));
+    const answers = new Map(this.answers.value);
+    answers.delete(batchId);
     together(() => {
-      this.at.value = to;
-      this.rejecting.value = false;
-      this.rejected.value = earlier?.rejected_index ?? null;
+      this.answers.value = answers;
+      this.history.value = this.history.value.slice(0, -1);
     });
-    this.shownAt = this.server.now();
+    void this.bringBack(batchId);
   }
 
-  private ahead(): number {
-    return this.batches.value.length - this.at.value - 1;
+  go(step: 1 | -1): void {
+    this.show(this.at.value + step);
   }
 
-  private async fetchAhead(): Promise<void> {
-    try {
-      // The task's standing first: what was answered before this sitting is counted there, the rest here.
-      if (!this.standing.value) {
-        const standing = await this.server.standing();
-        if (!standing) {
-          this.ended.value = 'gone';
-          return;
-        }
-        this.standing.value = standing;
-      }
-      if (this.reachedEnd) await this.lookAgain(this.standing.value);
-      while (!this.reachedEnd && this.ahead() < AHEAD) await this.nextPage();
-      if (!this.current.value) this.ended.value = this.standing.value.generating ? 'waiting' : 'finished';
-    } catch (error) {
-      const status = error instanceof Error && 'status' in error ? error.status : 0;
-      this.ended.value = status === 404 || status === 403 ? 'gone' : 'away';
-    }
+  show(index: number): void {
+    if (index >= 0 && index < this.batches.value.length) this.at.value = index;
   }
 
-  /** Walk the pages once more when more batches are ready than at the last walk. */
-  private async lookAgain(before: Standing): Promise<void> {
-    const standing = await this.server.standing();
-    if (!standing) return;
-    // What was answered since the sitting began is counted here.
-    this.standing.value = { ...standing, mine: before.mine };
-    if (standing.ready === before.ready) return;
-    this.cursor = null;
-    this.reachedEnd = false;
+  look(place: number): void {
+    if (this.hasPlace(place)) this.marks.place.value = place;
   }
 
-  private async nextPage(): Promise<void> {
-    const page = await this.server.page(this.cursor);
-    const fresh = page.items.filter((item) => item.my_annotation == null && !this.seen.has(item.batch_id));
-    for (const item of fresh) this.seen.add(item.batch_id);
-    const wasEmpty = !this.current.value;
-    this.batches.value = [...this.batches.value, ...fresh];
-    if (wasEmpty && this.current.value) this.shownAt = this.server.now();
-    this.cursor = page.next_cursor;
-    this.reachedEnd = page.next_cursor === null;
+  toggleMode(): void {
+    this.marks.mode.value = this.marks.mode.value === 'grid' ? 'single' : 'grid';
+  }
+
+  painted(): void {
+    if (this.isPainted) return;
+    this.isPainted = true;
+    this.shownAt = this.world.now();
+  }
+
+  positionOf(index: number): number {
+    return this.supply.mineBefore.value + this.queue.before.value + index + 1;
+  }
+
+  picture(batch: Batch, place: number, size: Size): string {
+    return this.pictures.address(batch, batch.slot_order[place] ?? 0, size);
+  }
+
+  isHere(batch: Batch, place: number, size: Size): boolean {
+    return this.pictures.isHere(batch, batch.slot_order[place] ?? 0, size);
+  }
+
+  renew(batchId: string): Promise<void> {
+    const underWay = this.renewals.get(batchId);
+    if (underWay) return underWay;
+    const renewal = this.fetchAgain(batchId).finally(() => this.renewals.delete(batchId));
+    this.renewals.set(batchId, renewal);
+    return renewal;
+  }
+
+  async keepOffline(on: boolean): Promise<void> {
+    this.supply.offline.value = on;
+    await this.supply.remember();
+    if (on) this.world.keeping.begin();
+    else await this.world.keeping.end();
+    await this.supply.ask();
+  }
+
+  /** Somebody looks at the page, or looks away. */
+  attend(visible: boolean): void {
+    this.supply.attend(visible);
+  }
+
+  leave(): void {
+    // Who works offline takes the batches along.
+    if (!this.supply.offline.value) void this.supply.release();
+  }
+
+  close(): void {
+    this.marks.stopGrace();
+    this.supply.close();
+    this.pictures.close();
+    for (const stop of this.stopWatching) stop();
+  }
+
+  private submit(kind: Kind, chosen: number | null, stamp = this.world.now()): void {
+    const batch = this.current.value;
+    if (!batch) return;
+    const rejected = kind === 'choice' ? this.marks.rejected.value : null;
+    const given: Given = { kind, chosen, rejected, client_id: this.world.newId() };
+    void this.world.mail.put(this.entry(batch.batch_id, this.bodyOf(batch, given, stamp)));
+    void this.world.held.forget([batch.batch_id]);
+    this.marks.stopGrace();
+    together(() => {
+      this.answers.value = new Map(this.answers.value).set(batch.batch_id, given);
+      this.history.value = [...this.history.value.filter((one) => one !== batch.batch_id), batch.batch_id];
+      this.queue.advance(this.at.value + 1);
+    });
+    this.supply.refill();
+  }
+
+  private bodyOf(batch: Batch, given: Given, stamp: number) {
+    const candidate = (place: number | null) => (place === null ? null : (batch.slot_order[place] ?? null));
+    return {
+      task_id: this.taskId,
+      batch_id: batch.batch_id,
+      user_id: this.world.person.id,
+      client_id: given.client_id,
+      kind: given.kind,
+      chosen_index: candidate(given.chosen),
+      rejected_index: candidate(given.rejected),
+      spam: given.kind === 'spam',
+      slot_order: batch.slot_order,
+      elapsed_ms: Math.max(0, Math.round(stamp - this.shownAt)),
+    };
+  }
+
+  private entry(batchId: string, body: { client_id: string }): Entry {
+    const { id, name } = this.world.person;
+    const { client_id } = body;
+    return { user_id: id, user_name: name, task_id: this.taskId, batch_id: batchId, client_id, body };
+  }
+
+  private async bringBack(batchId: string): Promise<void> {
+    const here = this.batches.value.find((one) => one.batch_id === batchId);
+    // Let go long ago: where it cannot be had now, it comes again with what is served.
+    const batch = here ?? (await this.world.server.batch(batchId).catch(() => null));
+    if (!batch) return;
+    this.queue.bringBack(batch);
+    this.marks.reset(undefined);
+    await this.world.held.keep([batch]);
+  }
+
+  private async fetchAgain(batchId: string): Promise<void> {
+    // What failed is shown by the tile, with a way to try again.
+    const fresh = await this.world.server.batch(batchId).catch(() => null);
+    if (!fresh) return;
+    this.pictures.renewed(batchId);
+    this.queue.replace(fresh);
+    if (!this.isAnswered(batchId)) await this.world.held.keep([fresh]);
+  }
+
+  /** Another batch stands there. */
+  private stands(batchId: string | undefined): void {
+    this.marks.reset(batchId === undefined ? undefined : this.answers.peek().get(batchId));
+    this.shownAt = this.world.now();
+    this.isPainted = false;
+  }
+
+  private obeyVariant(): void {
+    const size = SIZES[this.variant.value?.image_size ?? 0];
+    // Whatever the stage finds sharp.
+    if (size && this.size.value !== size) this.size.value = size;
+  }
+
+  private isEarly(stamp = this.world.now()): boolean {
+    return stamp - this.shownAt < DOUBLE_FIRE_MS;
+  }
+
+  private hasPlace(place: number): boolean {
+    return place >= 0 && place < (this.current.value?.slot_order.length ?? 0);
+  }
+
+  private isAnswered(batchId: string): boolean {
+    return this.answers.peek().has(batchId) || this.answeredBefore.has(batchId);
+  }
+
+  private givenHere(): Given | undefined {
+    return this.answers.value.get(this.current.value?.batch_id ?? '');
+  }
+
+  private async unsentHere(): Promise<Entry[]> {
+    const all = await this.world.mail.of(this.world.person.id);
+    return all.filter((entry) => entry.task_id === this.taskId);
+  }
+
+  private async unsentOfTask(): Promise<number> {
+    const entries = await this.unsentHere();
+    return entries.reduce((sum, entry) => sum + ('undo_of' in entry.body ? -1 : 1), 0);
+  }
+
+  private taken(): void {
+    this.pictures.tryAgain();
+    this.pictures.forget((batchId) => this.queue.has(batchId));
+    if (this.supply.offline.value) this.world.keeping.keep(this.queue.unanswered());
+  }
+
+  private fetchAhead(): void {
+    const batches = this.variant.value?.prefetch_batches ?? BATCHES_AHEAD;
+    const depth = { size: this.size.value, batches, saveData: this.world.saveData() };
+    const jobs = plan(this.batches.value, this.at.value, depth);
+    // Fetching the coming pictures never delays the present one.
+    this.world.afterPaint(() => this.pictures.want(jobs));
+  }
+
+  private isLineBusy(): boolean {
+    const { on, ready, wanted, stopped } = this.offline.value;
+    return this.unsent.value > 0 || (on && ready < wanted && stopped === null);
   }
 }

@@ -18,8 +18,6 @@ export interface Batch {
   readonly fullres: readonly string[];
   readonly generation_ids: readonly string[];
   readonly slot_order: readonly number[];
-  /** Which one this is of all that the person labels in the task, from 1. */
-  readonly position: number;
 }
 
 export type Kind = 'choice' | 'tie' | 'spam' | 'skip';
@@ -81,9 +79,13 @@ export interface Sitting {
   readonly batches: ReadonlySignal<readonly Batch[]>;
   readonly at: ReadonlySignal<number>;
   readonly current: ReadonlySignal<Batch | undefined>;
+  /** Every picture of the next batch is here, in the size of the tiles. */
+  readonly ahead: ReadonlySignal<boolean>;
   readonly phase: ReadonlySignal<Phase>;
   readonly progress: ReadonlySignal<Progress>;
   readonly blind: ReadonlySignal<boolean>;
+  /** Batches that are still being made. */
+  readonly coming: ReadonlySignal<number>;
 
   readonly mode: ReadonlySignal<'grid' | 'single'>;
   /** Which candidate the single mode shows. */
@@ -131,6 +133,8 @@ export interface Sitting {
   /** The batch shown is on the screen now: time runs from here. */
   painted(): void;
 
+  /** Which one a batch of the list is of all that the person labels in the task, from 1. */
+  positionOf(index: number): number;
   /** The address of a picture; the same for as long as it works. */
   picture(batch: Batch, place: number, size: Size): string;
   /** Fetched ahead and decoded: an <img> with its address shows it at once and asks nobody. */

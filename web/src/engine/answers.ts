@@ -1,0 +1,158 @@
+/** Where answers wait: in the browser's database, in memory where there is none, or where it takes no more. */
+import type { AnswerStore, Entry } from './outbox.ts';
+import type { Database, StoredEntry } from './storage.ts';
+
+export class StoredAnswers implements AnswerStore {
+  readonly lasting = true;
+  private readonly database: Database;
+
+  constructor(database: Database) {
+    this.database = database;
+  }
+
+  async add(entry: Entry): Promise<void> {
+    const { store, done } = this.database.transaction('answers', 'readwrite');
+    if ((await store.index('client_id').getKey(entry.client_id)) === undefined)
+      await store.add({ ...entry, left: false });
+    await done;
+  }
+
+  /** One transaction: an answer that is given after this call stands behind the undo, however fast it comes. */
+  async takeBack(clientId: string, undo: Entry): Promise<void> {
+    const { store, done } = this.database.transaction('answers', 'readwrite');
+    const waiting = await store.index('client_id').get(clientId);
+    if (waiting?.seq !== undefined && !waiting.left) await store.delete(waiting.seq);
+    else await store.add({ ...undo, left: false });
+    await done;
+  }
+
+  async take(userId: string, most: number): Promise<Entry[]> {
+    const { store, done } = this.database.transaction('answers', 'readwrite');
+    const entries = await store.index('user_id').getAll(userId, most);
+    const leaving = entries.filter((entry) => !entry.left);
+    await Promise.all([...leaving.map((entry) => store.put({ ...entry, left: true })), done]);
+    return entries;
+  }
+
+  async drop(clientIds: readonly string[]): Promise<void> {
+    const { store, done } = this.database.transaction('answers', 'readwrite');
+    const forget = async (clientId: string) => {
+      const seq = await store.index('client_id').getKey(clientId);
+      if (seq !== undefined) await store.delete(seq);
+    };
+    await Promise.all([...clientIds.map(forget), done]);
+  }
+
+  of(userId: string): Promise<Entry[]> {
+    return this.database.getAllFromIndex('answers', 'user_id', userId);
+  }
+
+  count(userId: string): Promise<number> {
+    return this.database.countFromIndex('answers', 'user_id', userId);
+  }
+
+  all(): Promise<Entry[]> {
+    return this.database.getAll('answers');
+  }
+}
+
+export class AnswersInMemory implements AnswerStore {
+  readonly lasting = false;
+  private entries: StoredEntry[] = [];
+
+  async add(entry: Entry): Promise<void> {
+    if (!this.entries.some((one) => one.client_id === entry.client_id)) this.entries.push({ ...entry, left: false });
+  }
+
+  async takeBack(clientId: string, undo: Entry): Promise<void> {
+    const waiting = this.entries.find((one) => one.client_id === clientId);
+    if (waiting && !waiting.left) await this.drop([clientId]);
+    else await this.add(undo);
+  }
+
+  async take(userId: string, most: number): Promise<Entry[]> {
+    const taken = (await this.of(userId)).slice(0, most);
+    this.entries = this.entries.map((one) => (taken.includes(one) ? { ...one, left: true } : one));
+    return taken;
+  }
+
+  async drop(clientIds: readonly string[]): Promise<void> {
+    this.entries = this.entries.filter((one) => !clientIds.includes(one.client_id));
+  }
+
+  async of(userId: string): Promise<Entry[]> {
+    return this.entries.filter((one) => one.user_id === userId);
+  }
+
+  async count(userId: string): Promise<number> {
+    return (await this.of(userId)).length;
+  }
+
+  async all(): Promise<Entry[]> {
+    return this.entries;
+  }
+}
+
+/** The database for as long as it takes answers; memory from the first that it does not take (a full disk). */
+export class AnswersAnyway implements AnswerStore {
+  private readonly first: Promise<AnswerStore | null>;
+  private readonly spare = new AnswersInMemory();
+  private failed = false;
+
+  constructor(database: Promise<Database | null>) {
+    this.first = database.then((found) => {
+      this.failed = found === null;
+      return found && new StoredAnswers(found);
+    });
+  }
+
+  get lasting(): boolean {
+    return !this.failed;
+  }
+
+  add(entry: Entry): Promise<void> {
+    return this.write((store) => store.add(entry));
+  }
+
+  takeBack(clientId: string, undo: Entry): Promise<void> {
+    return this.write((store) => store.takeBack(clientId, undo));
+  }
+
+  async take(userId: string, most: number): Promise<Entry[]> {
+    const stored = await this.read((store) => store.take(userId, most), []);
+    return stored.length > 0 ? stored : this.spare.take(userId, most);
+  }
+
+  async drop(clientIds: readonly string[]): Promise<void> {
+    await this.spare.drop(clientIds);
+    await this.read((store) => store.drop(clientIds), undefined);
+  }
+
+  async of(userId: string): Promise<Entry[]> {
+    return [...(await this.read((store) => store.of(userId), [])), ...(await this.spare.of(userId))];
+  }
+
+  async count(userId: string): Promise<number> {
+    return (await this.read((store) => store.count(userId), 0)) + (await this.spare.count(userId));
+  }
+
+  async all(): Promise<Entry[]> {
+    return [...(await this.read((store) => store.all(), [])), ...(await this.spare.all())];
+  }
+
+  private async write(run: (store: AnswerStore) => Promise<void>): Promise<void> {
+    const first = await this.first;
+    if (!first || this.failed) return run(this.spare);
+    try {
+      await run(first);
+    } catch {
+      this.failed = true;
+      await run(this.spare);
+    }
+  }
+
+  private async read<T>(run: (store: AnswerStore) => Promise<T>, nothing: T): Promise<T> {
+    const first = await this.first;
+    return first ? run(first).catch(() => nothing) : nothing;
+  }
+}

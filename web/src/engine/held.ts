@@ -1,0 +1,84 @@
+/** The batches that a person holds in a task, kept in the browser: a reload without network goes on where it was. */
+import type { Database, HeldRow } from './storage.ts';
+
+export interface Held<B, S> {
+  /** In the order in which they were served. */
+  readonly batches: readonly B[];
+  readonly state: S | null;
+}
+
+export class HeldBatches<B extends { readonly batch_id: string }, S> {
+  private readonly database: Promise<Database | null>;
+  private readonly userId: string;
+  private readonly taskId: string;
+  private last = 0;
+
+  constructor(database: Promise<Database | null>, userId: string, taskId: string) {
+    this.database = database;
+    this.userId = userId;
+    this.taskId = taskId;
+  }
+
+  async load(): Promise<Held<B, S>> {
+    const rows = await this.quietly<HeldRow[]>((database) => database.getAll('held', this.range()), []);
+    const key: [string, string] = [this.userId, this.taskId];
+    const sitting = await this.quietly((database) => database.get('sittings', key), undefined);
+    rows.sort((a, b) => a.place - b.place);
+    this.last = rows.at(-1)?.place ?? 0;
+    return { batches: rows.map((row) => row.batch as B), state: (sitting?.state as S | undefined) ?? null };
+  }
+
+  async keep(batches: readonly B[]): Promise<void> {
+    await this.quietly(async (database) => {
+      const { store, done } = database.transaction('held', 'readwrite');
+      const puts = batches.map((batch) => store.put(this.rowOf(batch)));
+      await Promise.all([...puts, done]);
+    }, undefined);
+  }
+
+  async forget(batchIds: readonly string[]): Promise<void> {
+    await this.quietly(async (database) => {
+      const { store, done } = database.transaction('held', 'readwrite');
+      const deletes = batchIds.map((batchId) => store.delete([this.userId, this.taskId, batchId]));
+      await Promise.all([...deletes, done]);
+    }, undefined);
+  }
+
+  async clear(): Promise<void> {
+    await this.quietly(async (database) => {
+      await database.delete('held', this.range());
+      await database.delete('sittings', [this.userId, this.taskId]);
+    }, undefined);
+  }
+
+  /** How things stood when the server last told. */
+  async saveState(state: S): Promise<void> {
+    const row = { user_id: this.userId, task_id: this.taskId, state };
+    await this.quietly(async (database) => {
+      await database.put('sittings', row);
+    }, undefined);
+  }
+
+  private range(): IDBKeyRange {
+    // Every string is less than an empty array.
+    return IDBKeyRange.bound([this.userId, this.taskId], [this.userId, this.taskId, []]);
+  }
+
+  private rowOf(batch: B): HeldRow {
+    this.last += 1;
+    return { user_id: this.userId, task_id: this.taskId, batch_id: batch.batch_id, place: this.last, batch };
+  }
+
+  /** A convenience and never the truth: where the browser keeps nothing, nothing is kept. */
+  private async quietly<T>(run: (database: Database) => Promise<T>, otherwise: T): Promise<T> {
+    const database = await this.database;
+    return database ? run(database).catch(() => otherwise) : otherwise;
+  }
+}
+
+/** The tasks in which this person holds batches on this device. */
+export async function tasksHeldBy(database: Database | null, userId: string): Promise<string[]> {
+  const range = IDBKeyRange.bound([userId], [userId, []]);
+  const keys = database ? await database.getAllKeys('held', range).catch(() => []) : [];
+  return [...new Set(keys.map(([, taskId]) => taskId))];
+}
