@@ -64,12 +64,12 @@ function LetterButton(props: { sitting: Sitting; place: number; count: ReadonlyS
       class="letter"
       aria-label={name}
       aria-keyshortcuts={place < 9 ? String(place + 1) : undefined}
+      data-key={place < 9 ? place + 1 : undefined}
       data-mark={mark}
       disabled={useComputed(() => place >= count.value)}
       onClick={(event) => sitting.choose(place, event.timeStamp)}
     >
       {letter(place)}
-      {place < 9 && <kbd aria-hidden="true">{place + 1}</kbd>}
     </button>
   );
 }
@@ -91,10 +91,10 @@ function Action({ icon, shortcut, children, onClick, pressed, enabled }: ActionP
       aria-pressed={pressed}
       disabled={useComputed(() => enabled?.value === false)}
       aria-keyshortcuts={shortcut}
+      data-key={shortcut}
     >
       <Line path={LINES[icon]} size={20} />
       <span>{children}</span>
-      <kbd aria-hidden="true">{shortcut}</kbd>
     </button>
   );
 }

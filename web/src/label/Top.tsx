@@ -1,4 +1,5 @@
 /** Above the pictures: the way back, the prompt, how far one has come. Its room is kept from the first paint. */
+import { Fragment } from 'preact';
 import { useComputed, type ReadonlySignal } from '@preact/signals';
 import { Line, LINES } from '../ui/Line.tsx';
 import type { SheetName } from './Screen.tsx';
@@ -39,17 +40,20 @@ export function Top({ sitting, settled, open }: TopProps) {
 
 /** Two lines stand; the rest is in a sheet, with all else that may be known of the pictures. */
 function Prompt({ sitting, open }: Omit<TopProps, 'settled'>) {
-  const prompt = useComputed(() => sitting.current.value?.prompt ?? '');
+  const batch = sitting.current.value;
   return (
     <button
       class="prompt-text"
-      aria-label={useComputed(() => `Prompt: ${prompt.value}`)}
+      aria-label={`Prompt: ${batch?.prompt ?? ''}`}
       aria-keyshortcuts="I"
-      disabled={useComputed(() => !sitting.current.value)}
+      disabled={!batch}
       onClick={() => open('about')}
     >
-      <span dir="auto">{prompt}</span>
-      <Line path={LINES.about} size={18} />
+      {/* Another text is another element: it stands where it fits best, and nothing has moved there. */}
+      <Fragment key={batch?.batch_id}>
+        <span dir="auto">{batch?.prompt}</span>
+        <Line path={LINES.about} size={18} />
+      </Fragment>
     </button>
   );
 }
