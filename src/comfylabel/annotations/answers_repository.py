@@ -21,7 +21,8 @@ from comfylabel.db.pool import Connection, Record
 # statement began: without the answers of those that it waited for. `current` says whether that happened: the batch as
 # it was then is the batch that is locked now. It saves a round trip to all who did not have to wait.
 #
-# Answers in the order in which they wait for a place: see overlap.py.
+# Answers in the order in which they wait for a place: see overlap.py. Last, what writes in this transaction is planned
+# without scans of whole tables: `leases` may be empty when a statement is prepared, and full of dead rows later.
 HOLD = """
 with task as materialized (
   select id, state, overlap, blind, ab_test_id from tasks where id = $1 for key share
@@ -35,8 +36,8 @@ select (task.id, task.state, task.overlap, task.blind, task.ab_test_id) as task,
   batch.version is not distinct from (select xmin from batches where id = $2) as current,
   array(select (id, user_id, kind, surplus, client_id) from annotations
         where batch_id = $2 order by surplus, updated_at, id) as answers,
-  (select id from generations where batch_id = $2 and candidate_index = $5) as chosen,
-  (select id from generations where batch_id = $2 and candidate_index = $6) as rejected,
+  array(select (candidate_index, id) from generations
+        where batch_id = $2 and candidate_index = any($5::int[])) as images,
   (select variant_key from ab_assignments where test_id = task.ab_test_id and user_id = $3) as variant,
   array(
     select (false, batch_id, id, client_id) from annotations where user_id = $3 and client_id = $4
@@ -44,7 +45,8 @@ select (task.id, task.state, task.overlap, task.blind, task.ab_test_id) as task,
     select (false, batch_id, annotation_id, client_id) from annotation_history where user_id = $3 and client_id = $4
     union all
     select (true, batch_id, annotation_id, client_id) from annotation_history where user_id = $3 and undone_by = $4
-  ) as uses
+  ) as uses,
+  set_config('enable_seqscan', 'off', true)
 from task left join batch on true
 """
 _INT4_MAX = 2**31 - 1
@@ -57,14 +59,14 @@ async def hold(
     batch_id: UUID,
     user_id: UUID,
     client_id: str | None,
-    images: tuple[int | None, int | None] = (None, None),
+    images: Collection[int | None] = (),
 ) -> Held | None:
     """Answers to one batch take turns, so that two of them never both see the last free place.
 
-    `images`: candidate indexes, whatever they are; None when there is no such task.
+    `images`: candidate indexes, whatever they are. None when there is no such task.
     """
-    chosen, rejected = (index if index is not None and 0 <= index <= _INT4_MAX else None for index in images)
-    arguments = (task_id, batch_id, user_id, client_id, chosen, rejected)
+    asked = [index for index in images if index is not None and 0 <= index <= _INT4_MAX]
+    arguments = (task_id, batch_id, user_id, client_id, asked)
     row = await connection.fetchrow(HOLD, *arguments)
     if row is not None and not row["current"]:
         row = await connection.fetchrow(HOLD, *arguments)  # the lock is ours by now: nothing can change any more
@@ -79,7 +81,7 @@ def _held(row: Record) -> Held:
             StoredAnnotation(answer_id, user_id, Kind(kind), surplus, client_id)
             for answer_id, user_id, kind, surplus, client_id in row["answers"]
         ],
-        images=(row["chosen"], row["rejected"]),
+        images=dict(row["images"]),
         variant=row["variant"],
         uses=[Use(*use) for use in row["uses"]],
     )

@@ -194,12 +194,14 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """All that bears on one answer, with the batch locked. `images`: those that it names; `uses` of its client_id."""
+    """All that bears on one answer, with the batch locked. `images`: those it names, by candidate index; `uses`: of its
+    client_id.
+    """
 
     task: LabelledTask
     batch: LabelledBatch | None
     answers: list[StoredAnnotation]
-    images: tuple[UUID | None, UUID | None]
+    images: dict[int, UUID]
     variant: str | None
     uses: list[Use]
 

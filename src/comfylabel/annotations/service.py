@@ -190,13 +190,11 @@ def _read(given: NewAnnotation, batch: LabelledBatch, user_id: UUID) -> Answer:
 
 def _judged_images(answer: Answer, held: Held) -> tuple[UUID | None, UUID | None]:
     """The answer names images, not places in a list: that is what an export reads."""
-    images: list[UUID | None] = []
-    for index, image in zip((answer.chosen_index, answer.rejected_index), held.images, strict=True):
-        if index is not None and image is None:
+    for index in (answer.chosen_index, answer.rejected_index):
+        if index is not None and index not in held.images:
             raise Conflict(f"Image {index} of this batch is missing: it cannot be judged.", code="batch_not_ready")
-        images.append(image if index is not None else None)
-    chosen, rejected = images
-    return chosen, rejected
+    images = {None: None} | held.images
+    return images[answer.chosen_index], images[answer.rejected_index]
 
 
 def _standings(stored: Sequence[StoredAnnotation], annotation_id: UUID, kind: Kind) -> list[Standing]:

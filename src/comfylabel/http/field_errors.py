@@ -29,7 +29,7 @@ def _path(location: Sequence[int | str]) -> str:
     if where == "body" and len(steps) == 1 and isinstance(steps[0], int):
         return "body"  # the position of a JSON syntax error
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    return (path.removeprefix(".") or str(where)).encode(errors="replace").decode()  # JSON knows half characters
+    return path.removeprefix(".") or str(where)
 
 
 def _words(message: str) -> str:

@@ -100,11 +100,11 @@ async def newest(connection: Connection, before: tuple[datetime, UUID] | None, l
     return [_task(row) for row in await connection.fetch(_NEWEST, created_at, task_id, limit)]
 
 
-_CHANGE = f"""
+_CHANGE = """
 update tasks set
   notes = case when $2::boolean then $3 else notes end, overlap = coalesce($4, overlap), blind = coalesce($5, blind),
   updated_at = now()
-where id = $1 returning {_ALL}
+where id = $1
 """
 
 
@@ -116,9 +116,42 @@ async def change(
     notes: str | None,
     overlap: int | None,
     blind: bool | None,
-) -> Task | None:
-    row = await connection.fetchrow(_CHANGE, task_id, set_notes, notes, overlap, blind)
-    return _task(row) if row else None
+) -> None:
+    await connection.execute(_CHANGE, task_id, set_notes, notes, overlap, blind)
+
+
+# Where answers wait for a place, in the order in which everybody takes the locks of several batches.
+_LOCK_WAITED_FOR = """
+select id from batches where id in (select batch_id from annotations where task_id = $1 and surplus)
+order by id for no key update
+"""
+
+# The rule of annotations/overlap.py, for all batches at once: who has waited longest comes first, and nobody comes
+# after a spam.
+_PROMOTE = """
+with waiting as (
+  select a.id, a.batch_id, row_number() over in_turn as turn,
+    count(*) filter (where a.kind = 'spam') over (in_turn rows between unbounded preceding and 1 preceding) as spams
+  from annotations a join batches b on b.id = a.batch_id
+  where a.task_id = $1 and a.surplus and b.spam_at is null
+  window in_turn as (partition by a.batch_id order by a.updated_at, a.id)
+), promoted as (
+  update annotations a set surplus = false from waiting w
+  where a.id = w.id and w.spams = 0 and w.turn <= $2 - (
+    select count(*) from annotations c where c.batch_id = w.batch_id and not c.surplus and c.kind <> 'skip'
+  )
+  returning a.batch_id, a.spam
+)
+update batches b set taken = taken + p.answers, spam_at = case when p.spam then now() end
+from (select batch_id, count(*)::int as answers, bool_or(spam) as spam from promoted group by batch_id) p
+where b.id = p.batch_id
+"""
+
+
+async def promote_waiting_answers(connection: Connection, task_id: UUID, overlap: int) -> None:
+    """After the overlap was raised, with the task locked: answers that were beyond it count, as far as they fit."""
+    await connection.execute(_LOCK_WAITED_FOR, task_id)
+    await connection.execute(_PROMOTE, task_id, overlap)
 
 
 _COUNT_EDIT = """

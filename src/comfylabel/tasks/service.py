@@ -106,7 +106,9 @@ class TaskService:
             if getattr(changes, name) is None:
                 raise InvalidField(name, "must not be null; leave it out to keep it")
         async with self._database.transaction() as connection:
-            changed = await repository.change(
+            # Against answers under way: one that was stored for the old overlap must not wait for a place that is free.
+            before = found(await repository.lock(connection, task_id), task_id)
+            await repository.change(
                 connection,
                 task_id,
                 set_notes="notes" in sent,
@@ -114,7 +116,8 @@ class TaskService:
                 overlap=changes.overlap,
                 blind=changes.blind,
             )
-            found(changed, task_id)
+            if changes.overlap is not None and changes.overlap > before.overlap:
+                await repository.promote_waiting_answers(connection, task_id, changes.overlap)
 
     # --- freeze and its snapshot
 
