@@ -51,70 +51,29 @@ async def test_batches_named_by_id_are_shown_by_index_only(crowded_database: Dat
     assert "Hash" not in shown, shown
 
 
-# Tables that are empty in the crowd, as they are after some weeks of labelling.
-WEEKS_LATER = """
-set local session_replication_role = replica;
-insert into annotation_history (id, annotation_id, batch_id, user_id, client_id, undone_by, answer)
-select gen_random_uuid(), id, batch_id, user_id, 'old-' || client_id, 'undo-' || client_id, '{}' from annotations;
-insert into ab_assignments (id, test_id, user_id, variant_key)
-select gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'A' from generate_series(1, 1000);
-analyze annotation_history, ab_assignments;
-"""
+BY_INDEX = "set_config('enable_seqscan', 'off', true)"  # as Database.transaction_by_index does it
 FILLED = ("choice", 0, 1, ONE, OTHER, False, False, [1, 0], "A", "c1", 1830)
 TURN = (ONE, OTHER, ONE, 1, False)
+STATEMENTS = {
+    "hold": (answers_repository.HOLD, (ONE, OTHER, ONE, "c1", [0, 1])),
+    "find": (answers_repository.FIND, (ONE, "c1")),
+    "insert": (answers_repository.INSERT, (*TURN, ONE, OTHER, *FILLED)),
+    "replace": (answers_repository.REPLACE, (*TURN, ONE, OTHER, *FILLED)),
+    "withdraw": (answers_repository.WITHDRAW, (*TURN, ONE, OTHER, "u1", True)),
+}
 
 
-async def test_what_bears_on_an_answer_is_found_by_index_only(crowded_database: Database):
-    async with crowded_database.transaction() as connection:
-        await connection.execute(WEEKS_LATER)
-    async with crowded_database.connection() as connection:
-        held = await plan(connection, answers_repository.HOLD, ONE, OTHER, ONE, "c1", [0, 1])
-        found = await plan(connection, answers_repository.FIND, ONE, "c1")
-
-    for index in (
-        "batches_pkey",
-        "annotations_batch_id_user_id_key",
-        "batch_id_position",
-        "annotations_client",
-        "annotation_history_client",
-        "annotation_history_undo",
-        "ab_assignments_test_id_user_id_key",
-    ):
-        assert index in held, held
-    assert scanned(held) <= {"tasks"}, held  # 50 tasks lie on one page or two: no index beats that
-    assert scanned(found) == set(), found
-
-
-@pytest.mark.parametrize(
-    ("query", "arguments"),
-    [
-        (answers_repository.INSERT, (*TURN, ONE, OTHER, *FILLED)),
-        (answers_repository.REPLACE, (*TURN, ONE, OTHER, *FILLED)),
-        (answers_repository.WITHDRAW, (*TURN, ONE, OTHER, "u1", True)),
-    ],
-    ids=["insert", "replace", "withdraw"],
-)
-async def test_an_answer_is_stored_by_index_however_few_leases_there_were(
-    crowded_database: Database, query: str, arguments: tuple[object, ...]
+@pytest.mark.parametrize("statement", STATEMENTS)
+@pytest.mark.parametrize("rows", ["many rows", "none yet"])
+async def test_an_answer_finds_its_rows_by_index_only(
+    crowded_database: Database, database: Database, statement: str, rows: str
 ):
-    """Planned when nobody held anything; a busy hour leaves thousands of dead rows to scan."""
-    async with crowded_database.connection() as connection:
-        shown = await plan(connection, query, *arguments, settings="set_config('enable_seqscan', 'off', true)")
+    """Also when its statements were prepared before there was anything to find."""
+    query, arguments = STATEMENTS[statement]
+    async with (crowded_database if rows == "many rows" else database).connection() as connection:
+        await connection.execute("analyze")
+        shown = await plan(connection, query, *arguments, settings=BY_INDEX)
     assert scanned(shown) == set(), shown
-
-
-async def test_nothing_that_an_answer_writes_is_planned_with_scans(database: Database):
-    async with database.connection() as connection:
-        task = await add_task(connection, state="DONE", prompts=1)
-        somebody = await add_user(connection)
-    async with database.transaction() as connection:
-        held = await answers_repository.hold(
-            connection, task_id=task.id, batch_id=task.batches[0], user_id=somebody, client_id=None
-        )
-        assert held is not None
-        assert await connection.fetchval("show enable_seqscan") == "off"
-    async with database.connection() as connection:
-        assert await connection.fetchval("show enable_seqscan") == "on"
 
 
 async def test_the_list_of_tasks_counts_by_index(crowded_database: Database):

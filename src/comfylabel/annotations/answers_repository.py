@@ -1,7 +1,8 @@
 """SQL of answers: what bears on one, read under its batch's lock, and what it changes, written in one statement.
 
-Whoever changes the answers of a batch updates the batch's row in the same transaction, also when `taken` comes out the
-same: see HOLD.
+All of it runs in transactions by index: `leases` may be empty when a statement is prepared, and hold thousands of dead
+rows later. Whoever changes the answers of a batch updates the batch's row in the same transaction, also when `taken`
+comes out the same: see HOLD.
 """
 
 from collections.abc import Collection
@@ -21,8 +22,7 @@ from comfylabel.db.pool import Connection, Record
 # statement began: without the answers of those that it waited for. `current` says whether that happened: the batch as
 # it was then is the batch that is locked now. It saves a round trip to all who did not have to wait.
 #
-# Answers in the order in which they wait for a place: see overlap.py. Last, what writes in this transaction is planned
-# without scans of whole tables: `leases` may be empty when a statement is prepared, and full of dead rows later.
+# Answers in the order in which they wait for a place: see overlap.py.
 HOLD = """
 with task as materialized (
   select id, state, overlap, blind, ab_test_id from tasks where id = $1 for key share
@@ -45,8 +45,7 @@ select (task.id, task.state, task.overlap, task.blind, task.ab_test_id) as task,
     select (false, batch_id, annotation_id, client_id) from annotation_history where user_id = $3 and client_id = $4
     union all
     select (true, batch_id, annotation_id, client_id) from annotation_history where user_id = $3 and undone_by = $4
-  ) as uses,
-  set_config('enable_seqscan', 'off', true)
+  ) as uses
 from task left join batch on true
 """
 _INT4_MAX = 2**31 - 1

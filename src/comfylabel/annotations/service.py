@@ -47,7 +47,7 @@ class AnnotationService:
         if given.user_id not in (None, principal.user_id):
             raise Forbidden("This answer was given by somebody else: only they can send it.", code="other_user")
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.transaction_by_index() as connection:
                 if isinstance(given, Undo):
                     task_id, stored = await _undo(connection, principal.user_id, given)
                 else:
