@@ -16,7 +16,7 @@ def node(web: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=web, check=False, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("project", [".", "tests"])
+@pytest.mark.parametrize("project", [".", "tests", "src/sw"])
 def test_types_agree(web: Path, project: str):
     done = node(web, "node_modules/typescript/bin/tsc", "-p", project)
 

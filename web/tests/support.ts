@@ -5,8 +5,8 @@ import { AnswersAnyway } from '../src/engine/answers.ts';
 import { HeldBatches } from '../src/engine/held.ts';
 import { Outbox, type Outcome, type OutboxState, type OutboxWorld, type Result } from '../src/engine/outbox.ts';
 import { type Database, openStorage } from '../src/engine/storage.ts';
-import { Keeping } from '../src/label/keeping.ts';
-import { LabelSession, type Mail, type World } from '../src/label/session.ts';
+import type { Mail } from '../src/label/answering.ts';
+import { LabelSession, type World } from '../src/label/session.ts';
 import type { HeldState, Next, Standing } from '../src/label/supply.ts';
 import type { Batch, Refusal } from '../src/label/types.ts';
 
@@ -272,7 +272,7 @@ export class Page {
       server,
       mail,
       held: new HeldBatches<Batch, HeldState>(browser.database, userId, 'task'),
-      keeping: new Keeping(null, async () => undefined),
+      keeping: null,
       person: { id: userId, name: userId },
       beginning: null,
       loadPicture: async (url) => {

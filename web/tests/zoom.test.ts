@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { attachZoom, clampView, swipeDirection, type View, zoomAt } from '../src/engine/zoom.ts';
+import { clampView, Gestures, swipeDirection, zoomAt } from '../src/engine/gestures.ts';
+import { attachZoom, type View, type ZoomOptions } from '../src/engine/zoom.ts';
+import { settle } from './support.ts';
 
 test('the point under the fingers stays there', () => {
   for (const [z, px, py] of [
@@ -43,7 +45,7 @@ function setUp(enabled = () => true) {
     ownerDocument: { defaultView: page, elementFromPoint: () => null },
   });
   let view: View | null = null;
-  const zoom = attachZoom(stage as unknown as HTMLElement, {
+  const options: ZoomOptions = {
     onSwipe: (direction) => heard.push(['swipe', direction]),
     onDrag: (dx) => heard.push(['drag', dx]),
     onTap: (_, stamp) => heard.push(['tap', stamp]),
@@ -51,7 +53,9 @@ function setUp(enabled = () => true) {
     onLongPress: (_, stamp) => heard.push(['long', stamp]),
     onView: (now) => (view = now),
     enabled,
-  });
+  };
+  const element = stage as unknown as HTMLElement;
+  const zoom = new Gestures(element, options);
   const send = (type: string, x: number, y: number, stamp: number, extra: object = {}) => {
     const event = new Event(type, { cancelable: true });
     const init = { clientX: x, clientY: y, pointerId: 1, pointerType: 'touch', button: 0, ...extra };
@@ -66,7 +70,7 @@ function setUp(enabled = () => true) {
     send('pointerdown', x, y, stamp);
     send('pointerup', x, y, stamp + 40);
   };
-  return { zoom, heard, send, tap, style, view: () => view as unknown as View };
+  return { zoom, heard, send, tap, style, element, options, view: () => view as unknown as View };
 }
 
 test('a tap is heard with the moment of the touch', () => {
@@ -187,4 +191,22 @@ test('other buttons of a mouse are not ours', () => {
   send('pointerdown', 100, 100, 0, { pointerType: 'mouse', button: 2 });
   send('pointerup', 100, 100, 10, { pointerType: 'mouse', button: 2 });
   assert.deepEqual(heard, []);
+});
+
+test('the code of the gestures comes by itself, and not to a stage that is gone', async () => {
+  const { zoom, element, options, tap, heard } = setUp();
+  zoom.destroy();
+  const attached = attachZoom(element, options);
+  const gone = attachZoom(element, options);
+  gone.destroy();
+  assert.deepEqual(attached.view, { z: 1, x: 0, y: 0 });
+  await settle();
+  tap(100, 100, 1_000);
+  assert.deepEqual(heard, [['tap', 1_000]]);
+  attached.toggle();
+  assert.equal(attached.view.z, 2.5);
+  attached.reset();
+  attached.destroy();
+  tap(100, 100, 5_000);
+  assert.equal(heard.length, 1);
 });

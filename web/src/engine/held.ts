@@ -7,10 +7,23 @@ export interface Held<B, S> {
   readonly state: S | null;
 }
 
-export class HeldBatches<B extends { readonly batch_id: string }, S> {
+export interface HeldStore<B, S> {
+  load(): Promise<Held<B, S>>;
+  keep(batches: readonly B[]): Promise<void>;
+  /** These and no others. */
+  keepOnly(batches: readonly B[]): Promise<void>;
+  forget(batchIds: readonly string[]): Promise<void>;
+  clear(): Promise<void>;
+  /** How things stood when the server last told. */
+  saveState(state: S): Promise<void>;
+}
+
+export class HeldBatches<B extends { readonly batch_id: string }, S> implements HeldStore<B, S> {
   private readonly database: Promise<Database | null>;
   private readonly userId: string;
   private readonly taskId: string;
+  /** What the rows hold, as far as this page has written them. */
+  private readonly rows = new Map<string, B>();
   private last = 0;
 
   constructor(database: Promise<Database | null>, userId: string, taskId: string) {
@@ -29,14 +42,26 @@ export class HeldBatches<B extends { readonly batch_id: string }, S> {
   }
 
   async keep(batches: readonly B[]): Promise<void> {
+    const fresh = batches.filter((batch) => this.rows.get(batch.batch_id) !== batch);
+    if (fresh.length === 0) return;
+    for (const batch of fresh) this.rows.set(batch.batch_id, batch);
     await this.quietly(async (database) => {
       const { store, done } = database.transaction('held', 'readwrite');
-      const puts = batches.map((batch) => store.put(this.rowOf(batch)));
+      const puts = fresh.map((batch) => store.put(this.rowOf(batch)));
       await Promise.all([...puts, done]);
     }, undefined);
   }
 
+  async keepOnly(batches: readonly B[]): Promise<void> {
+    const stays = new Set(batches.map((batch) => batch.batch_id));
+    const keys = await this.quietly((database) => database.getAllKeys('held', this.range()), []);
+    await this.forget(keys.map(([, , batchId]) => batchId).filter((batchId) => !stays.has(batchId)));
+    await this.keep(batches);
+  }
+
   async forget(batchIds: readonly string[]): Promise<void> {
+    if (batchIds.length === 0) return;
+    for (const batchId of batchIds) this.rows.delete(batchId);
     await this.quietly(async (database) => {
       const { store, done } = database.transaction('held', 'readwrite');
       const deletes = batchIds.map((batchId) => store.delete([this.userId, this.taskId, batchId]));
@@ -45,13 +70,13 @@ export class HeldBatches<B extends { readonly batch_id: string }, S> {
   }
 
   async clear(): Promise<void> {
+    this.rows.clear();
     await this.quietly(async (database) => {
       await database.delete('held', this.range());
       await database.delete('sittings', [this.userId, this.taskId]);
     }, undefined);
   }
 
-  /** How things stood when the server last told. */
   async saveState(state: S): Promise<void> {
     const row = { user_id: this.userId, task_id: this.taskId, state };
     await this.quietly(async (database) => {

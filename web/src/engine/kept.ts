@@ -5,7 +5,7 @@
 import type { Size } from './prefetch.ts';
 
 /** Also in sw/sw.ts, which imports nothing. */
-export const KEPT_CACHE = 'kept';
+export const KEPT_CACHE = 'comfylabel-kept';
 export const KEPT_PATH = '/kept/';
 /** Half of what is allowed in flight: the pictures that are shown come first. */
 const AT_ONCE = 2;
@@ -56,7 +56,10 @@ export class KeptPictures implements PictureStore {
     const waiting = [...jobs];
     let bytes = 0;
     const work = async () => {
-      for (let job = waiting.shift(); job; job = waiting.shift()) bytes += await this.keep(cache, batchId, job);
+      for (let job = waiting.shift(); job; job = waiting.shift()) {
+        const size = await this.keep(cache, batchId, job);
+        bytes += size;
+      }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
     await cache.put(KEPT_PATH + batchId, new Response(String(bytes)));

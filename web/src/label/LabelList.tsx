@@ -8,7 +8,8 @@ import { Notice } from '../ui/Notice';
 import { usePoll } from '../ui/poll';
 import { some } from '../ui/words';
 import { mail } from './mail.ts';
-import { isGenerating, labelTasks, reachable, titleOf, type LabelTask } from './server';
+import { labelTasks } from './list.ts';
+import { isGenerating, reachable, titleOf, type LabelTask } from './server';
 import '../ui/cards.css';
 
 const POLL_MS = 2_000;

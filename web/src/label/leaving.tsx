@@ -2,7 +2,7 @@
 import { ask } from '../ui/confirm';
 import { some } from '../ui/words';
 import { mail } from './mail.ts';
-import { releaseAll } from './open.ts';
+import { releaseAll } from './device.ts';
 
 /** What is about to be sent anyway is not worth a question. */
 const SOON_MS = 1_500;

@@ -1,12 +1,10 @@
 /** A sitting in a browser: wires the parts that know no browser to clocks, storage, network and the page's life. */
 import { effect } from '@preact/signals';
-import { HeldBatches, tasksHeldBy } from '../engine/held.ts';
-import { KeptPictures } from '../engine/kept.ts';
+import type { HeldStore } from '../engine/held.ts';
 import { loadPicture, type Size } from '../engine/prefetch.ts';
 import { takeFirst } from '../first.ts';
 import { me } from '../session.ts';
-import { Keeping } from './keeping.ts';
-import { database, later, mail } from './mail.ts';
+import { mail, mailroom } from './mail.ts';
 import { serverFor, standingOf } from './server.ts';
 import { LabelSession } from './session.ts';
 import type { Beginning, HeldState } from './supply.ts';
@@ -22,14 +20,17 @@ export function openSitting(taskId: string, userId: string): OpenSitting {
   const session = new LabelSession(taskId, {
     server: serverFor(taskId),
     mail,
-    held: new HeldBatches<Batch, HeldState>(database, userId, taskId),
-    keeping: new Keeping(pictureStore(), async () => navigator.storage?.persist?.()),
+    held: heldFor(userId, taskId),
+    keeping: canKeep() ? async (state) => (await import('./device.ts')).openKeeping(state) : null,
     person: { id: userId, name: me.value?.name ?? '' },
     beginning: beginningOf(taskId, userId),
     loadPicture,
     newId,
     now: () => performance.now(),
-    later,
+    later(run, ms) {
+      const timer = setTimeout(run, ms);
+      return () => clearTimeout(timer);
+    },
     onLine: () => navigator.onLine,
     saveData: () => connection()?.saveData ?? false,
     afterPaint: (run) => requestAnimationFrame(() => setTimeout(run)),
@@ -44,35 +45,27 @@ export function openSitting(taskId: string, userId: string): OpenSitting {
   };
 }
 
-/** Before a sign-out: what this person holds goes back to the others, and their pictures from this device. */
-export async function releaseAll(userId: string): Promise<void> {
-  for (const taskId of await tasksHeldBy(await database, userId)) {
-    const held = new HeldBatches<Batch, HeldState>(database, userId, taskId);
-    const { batches } = await held.load();
-    await held.clear();
-    await serverFor(taskId)
-      .release(batches.map((batch) => batch.batch_id))
-      .catch(() => undefined);
-  }
-  await pictureStore()?.clear();
-}
-
 function beginningOf(taskId: string, userId: string): Beginning | null {
   const first = takeFirst();
   if (first?.task.task_id !== taskId || first.me.id !== userId) return null;
   return { next: first.next, standing: standingOf(first.task) };
 }
 
-/** Only where there is a service worker to show what is kept: not on plain http. */
-function pictureStore(): KeptPictures | null {
-  const isPossible = 'caches' in globalThis && 'serviceWorker' in navigator;
-  return isPossible ? new KeptPictures(caches, (url) => fetch(ownAddress(url))) : null;
+function heldFor(userId: string, taskId: string): HeldStore<Batch, HeldState> {
+  const held = mailroom.then(({ openHeld }) => openHeld(userId, taskId));
+  return {
+    load: async () => (await held).load(),
+    keep: async (batches) => (await held).keep(batches),
+    keepOnly: async (batches) => (await held).keepOnly(batches),
+    forget: async (batchIds) => (await held).forget(batchIds),
+    clear: async () => (await held).clear(),
+    saveState: async (state) => (await held).saveState(state),
+  };
 }
 
-/** The page may show pictures of a CDN and not read them; the server itself has them under the same path. */
-function ownAddress(url: string): string {
-  const { pathname, search } = new URL(url, location.origin);
-  return pathname + search;
+/** Only where there is a service worker to show what is kept: not on plain http. */
+function canKeep(): boolean {
+  return 'caches' in globalThis && 'serviceWorker' in navigator;
 }
 
 /** Tells the sitting whether somebody looks at it, and when there is a network again. */

@@ -30,10 +30,9 @@ export class Queue {
   }
 
   /** What is new of it, at the end. */
-  add(items: readonly Batch[]): Batch[] {
+  add(items: readonly Batch[]): void {
     const fresh = items.filter((one) => !this.isAnswered(one.batch_id) && !this.has(one.batch_id));
     if (fresh.length > 0) this.batches.value = [...this.batches.value, ...fresh];
-    return fresh;
   }
 
   /** Calmly: what is shown stays the same unless it is among them. */

@@ -1,31 +1,14 @@
 /** The labelling screen's side of the API. */
-import { api, ApiError, unwrap } from '../api/client';
+import { api, unwrap } from '../api/client';
 import type { components } from '../api/schema';
-import type { Outcome, Result } from '../engine/outbox.ts';
 import { firstLine } from '../ui/title';
 import type { Next, SittingServer, Standing } from './supply.ts';
 import type { Batch } from './types.ts';
 
 export type LabelTask = components['schemas']['LabellingItem'];
 
-/** The largest page. */
-const PAGE = 100;
 /** A server that has not answered by then is away; what is asked is asked again. */
 const PATIENCE_MS = 20_000;
-
-/** Every task that holds something to judge. */
-export async function labelTasks(signal?: AbortSignal): Promise<LabelTask[]> {
-  const tasks: LabelTask[] = [];
-  for (let cursor: string | null = null; ;) {
-    const query = cursor === null ? { limit: PAGE } : { limit: PAGE, cursor };
-    const page: components['schemas']['LabellingAnswer'] = await unwrap(
-      api.GET('/api/labelling', { params: { query }, signal: signal ?? null }),
-    );
-    tasks.push(...page.items);
-    if (page.next_cursor === null) return tasks;
-    cursor = page.next_cursor;
-  }
-}
 
 export function titleOf(task: LabelTask): string {
   return firstLine(task.notes) ?? task.workflow ?? 'Task without notes';
@@ -44,22 +27,6 @@ export function reachable(task: LabelTask): number {
 export function standingOf(task: LabelTask): Standing {
   const coming = isGenerating(task) ? task.batches - task.ready_batches : 0;
   return { title: titleOf(task), total: reachable(task), blind: task.blind, coming };
-}
-
-/** A list of answers and undos, each stored or refused on its own. */
-export async function post(bodies: readonly object[]): Promise<Outcome> {
-  try {
-    const body = bodies as components['schemas']['NewAnnotation'][];
-    // While the page goes away, the request stays.
-    const keepalive = document.visibilityState === 'hidden';
-    const answered: unknown = await unwrap(api.POST('/api/annotations', { body, keepalive, signal: patience() }));
-    return answered as Result[];
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.passing) return 'later';
-    if (error.status === 401) return 'signed out';
-    // Not about these answers: the role, the address, the server's own name. Some of it passes, and answers are kept.
-    return error.status === 422 || error.status === 400 || error.status === 413 ? { refused: error.message } : 'later';
-  }
 }
 
 export function serverFor(taskId: string): SittingServer {
@@ -83,4 +50,4 @@ export function serverFor(taskId: string): SittingServer {
   };
 }
 
-const patience = () => AbortSignal.timeout(PATIENCE_MS);
+export const patience = () => AbortSignal.timeout(PATIENCE_MS);

@@ -1,28 +1,18 @@
 /** One sitting of one person at one task: which batch is shown, what was answered, what comes next. No DOM in here. */
-import { batch as together, computed, effect, signal, type ReadonlySignal, type Signal } from '@preact/signals';
-import type { Entry, OutboxState } from '../engine/outbox.ts';
+import { batch as together, computed, effect, signal } from '@preact/signals';
 import { BATCHES_AHEAD, IN_FLIGHT, IN_FLIGHT_UNSENT, plan, type Size } from '../engine/prefetch.ts';
-import type { Keeping } from './keeping.ts';
+import { Answering, type Mail, type Person } from './answering.ts';
 import { Marks } from './marks.ts';
+import { OfflineMode, type OpenKeeping } from './offline.ts';
 import { Pictures, type PictureWorld } from './pictures.ts';
 import { Queue } from './queue.ts';
 import { type Beginning, PATIENCE_MS, Supply, type SupplyWorld } from './supply.ts';
-import type { Batch, Given, Kind, Progress, Refusal, Sitting } from './types.ts';
-
-/** The outbox as far as a sitting uses it. */
-export interface Mail {
-  readonly state: ReadonlySignal<OutboxState>;
-  readonly refusals: Signal<readonly Refusal[]>;
-  put(entry: Entry): Promise<void>;
-  takeBack(clientId: string, undo: Entry): Promise<void>;
-  flush(): Promise<void>;
-  of(userId: string): Promise<Entry[]>;
-}
+import type { Batch, Kind, Progress, Sitting } from './types.ts';
 
 export interface World extends SupplyWorld, PictureWorld {
   readonly mail: Mail;
-  readonly keeping: Keeping;
-  readonly person: { readonly id: string; readonly name: string };
+  readonly person: Person;
+  readonly keeping: OpenKeeping;
   /** What the page brought with it. */
   readonly beginning: Beginning | null;
   newId(): string;
@@ -37,19 +27,16 @@ const SIZES: Record<number, Size> = { 256: 'thumbnails', 640: 'tiles', 1024: 'pr
 
 export class LabelSession implements Sitting {
   readonly taskId: string;
-  readonly answers = signal<ReadonlyMap<string, Given>>(new Map());
   readonly size = signal<Size>('tiles');
-  /** The answers that undo takes back, the last one last. */
-  private readonly history = signal<readonly string[]>([]);
   private readonly world: World;
-  private readonly queue = new Queue((batchId) => this.isAnswered(batchId));
+  private readonly answering: Answering;
+  private readonly marks = new Marks((run, ms) => this.world.later(run, ms));
+  private readonly queue = new Queue((batchId) => this.answering.has(batchId));
   private readonly supply: Supply;
-  private readonly marks: Marks;
   private readonly pictures: Pictures;
-  /** Answered before this sitting began, and not known to the server yet. */
-  private readonly answeredBefore = new Set<string>();
+  private readonly offlineMode: OfflineMode;
   private readonly renewals = new Map<string, Promise<void>>();
-  private readonly stopWatching: (() => void)[];
+  private readonly stops: (() => void)[];
   private beginning: Beginning | null;
   private shownAt = 0;
   private isPainted = false;
@@ -57,25 +44,30 @@ export class LabelSession implements Sitting {
   readonly batches = this.queue.batches;
   readonly at = this.queue.at;
   readonly current = this.queue.current;
-  readonly undoable = computed(() => this.history.value.length > 0);
+  readonly mode = this.marks.mode;
+  readonly place = this.marks.place;
+  readonly chosen = this.marks.chosen;
+  readonly rejecting = this.marks.rejecting;
+  readonly rejected = this.marks.rejected;
 
   constructor(taskId: string, world: World) {
     this.taskId = taskId;
     this.world = world;
     this.beginning = world.beginning;
-    this.marks = new Marks(world.later);
-    this.pictures = new Pictures(world, world.keeping, {
-      batch: (batchId) => this.batches.peek().find((one) => one.batch_id === batchId),
-      renew: (batchId) => this.renew(batchId),
-    });
+    this.answering = new Answering(taskId, world.person, world.mail);
+    this.offlineMode = new OfflineMode(world.keeping);
     this.supply = new Supply(world, this.queue, {
       answered: () => this.answers.peek().size,
-      unsent: () => this.unsentOfTask(),
+      unsent: () => this.answering.unsent(),
       isBusyWith: (batchId) => this.marks.isInGrace && this.current.peek()?.batch_id === batchId,
       onTaken: () => this.taken(),
     });
+    this.pictures = new Pictures(world, this.offlineMode, {
+      batch: (batchId) => this.batches.peek().find((one) => one.batch_id === batchId),
+      renew: (batchId) => this.renew(batchId),
+    });
     const shown = computed(() => this.current.value?.batch_id);
-    this.stopWatching = [
+    this.stops = [
       effect(() => this.stands(shown.value)),
       effect(() => this.obeyVariant()),
       effect(() => this.fetchAhead()),
@@ -89,31 +81,20 @@ export class LabelSession implements Sitting {
   get variant() {
     return this.supply.variant;
   }
-  get mode() {
-    return this.marks.mode;
-  }
-  get place() {
-    return this.marks.place;
-  }
-  get chosen() {
-    return this.marks.chosen;
-  }
-  get rejecting() {
-    return this.marks.rejecting;
-  }
-  get rejected() {
-    return this.marks.rejected;
+  get answers() {
+    return this.answering.answers;
   }
   get refusals() {
     return this.world.mail.refusals;
   }
   get offline() {
-    return this.world.keeping.state;
+    return this.offlineMode.state;
   }
 
   readonly title = computed(() => this.supply.standing.value?.title ?? '');
   readonly blind = computed(() => this.supply.standing.value?.blind ?? false);
   readonly coming = computed(() => this.supply.standing.value?.coming ?? 0);
+  readonly undoable = computed(() => this.answering.history.value.length > 0);
   readonly unsent = computed(() => this.world.mail.state.value.unsent);
   readonly held = computed(() => this.unsent.value > 0 && this.world.mail.state.value.held !== null);
   readonly lasting = computed(() => this.world.mail.state.value.lasting);
@@ -129,18 +110,19 @@ export class LabelSession implements Sitting {
   });
 
   async load(): Promise<void> {
-    await this.world.keeping.recall();
-    for (const entry of await this.unsentHere()) this.answeredBefore.add(entry.batch_id);
-    if (this.beginning) await this.supply.begin(this.beginning);
+    // The first picture waits for nothing.
+    if (this.beginning) this.supply.begin(this.beginning);
     this.beginning = null;
+    await this.answering.learn();
+    if (this.answering.has(this.current.value?.batch_id ?? '')) this.queue.advance(0);
+    if ((await this.supply.restore()) && !this.offline.value.on) await this.offlineMode.begin();
     const cancel = this.world.later(() => void this.supply.recall(), PATIENCE_MS);
     await this.supply.ask();
     cancel();
   }
 
-  choose(place: number, stamp?: number): void {
-    if (this.isEarly(stamp) || !this.hasPlace(place) || this.marks.takes(place)) return;
-    this.submit('choice', place, stamp);
+  choose(place: number, stamp = this.world.now()): void {
+    if (!this.isEarly(stamp) && this.hasPlace(place) && !this.marks.takes(place)) this.submit('choice', place, stamp);
   }
 
   tap(place: number, stamp = this.world.now()): void {
@@ -149,7 +131,7 @@ export class LabelSession implements Sitting {
   }
 
   untap(): void {
-    this.marks.unmark(this.givenHere());
+    this.marks.unmark(this.answering.of(this.current.value?.batch_id));
   }
 
   reject(place: number): void {
@@ -160,32 +142,22 @@ export class LabelSession implements Sitting {
     this.marks.toggleRejecting();
   }
 
-  tie(stamp?: number): void {
+  tie(stamp = this.world.now()): void {
     if (!this.isEarly(stamp)) this.submit('tie', null, stamp);
   }
 
-  spam(stamp?: number): void {
+  spam(stamp = this.world.now()): void {
     if (!this.isEarly(stamp)) this.submit('spam', null, stamp);
   }
 
-  skip(stamp?: number): void {
+  skip(stamp = this.world.now()): void {
     if (!this.isEarly(stamp)) this.submit('skip', null, stamp);
   }
 
   undo(): void {
     if (this.marks.isInGrace) return this.untap();
-    const batchId = this.history.value.at(-1);
-    const given = this.answers.value.get(batchId ?? '');
-    if (batchId === undefined || !given) return;
-    const body = { undo_of: given.client_id, client_id: this.world.newId(), user_id: this.world.person.id };
-    void this.world.mail.takeBack(given.client_id, this.entry(batchId, body));
-    const answers = new Map(this.answers.value);
-    answers.delete(batchId);
-    together(() => {
-      this.answers.value = answers;
-      this.history.value = this.history.value.slice(0, -1);
-    });
-    void this.bringBack(batchId);
+    const batchId = this.answering.undo(this.world.newId());
+    if (batchId !== null) void this.bringBack(batchId);
   }
 
   go(step: 1 | -1): void {
@@ -231,10 +203,9 @@ export class LabelSession implements Sitting {
   }
 
   async keepOffline(on: boolean): Promise<void> {
-    this.supply.offline.value = on;
+    this.supply.offline = on;
     await this.supply.remember();
-    if (on) this.world.keeping.begin();
-    else await this.world.keeping.end();
+    await (on ? this.offlineMode.begin() : this.offlineMode.end());
     await this.supply.ask();
   }
 
@@ -245,52 +216,27 @@ export class LabelSession implements Sitting {
 
   leave(): void {
     // Who works offline takes the batches along.
-    if (!this.supply.offline.value) void this.supply.release();
+    if (!this.supply.offline) void this.supply.release();
   }
 
   close(): void {
     this.marks.stopGrace();
     this.supply.close();
     this.pictures.close();
-    for (const stop of this.stopWatching) stop();
+    for (const stop of this.stops) stop();
   }
 
-  private submit(kind: Kind, chosen: number | null, stamp = this.world.now()): void {
+  private submit(kind: Kind, chosen: number | null, stamp: number): void {
     const batch = this.current.value;
     if (!batch) return;
     const rejected = kind === 'choice' ? this.marks.rejected.value : null;
-    const given: Given = { kind, chosen, rejected, client_id: this.world.newId() };
-    void this.world.mail.put(this.entry(batch.batch_id, this.bodyOf(batch, given, stamp)));
+    const client_id = this.world.newId();
     void this.world.held.forget([batch.batch_id]);
-    this.marks.stopGrace();
     together(() => {
-      this.answers.value = new Map(this.answers.value).set(batch.batch_id, given);
-      this.history.value = [...this.history.value.filter((one) => one !== batch.batch_id), batch.batch_id];
+      this.answering.give(batch, { kind, chosen, rejected, client_id }, stamp - this.shownAt);
       this.queue.advance(this.at.value + 1);
     });
     this.supply.refill();
-  }
-
-  private bodyOf(batch: Batch, given: Given, stamp: number) {
-    const candidate = (place: number | null) => (place === null ? null : (batch.slot_order[place] ?? null));
-    return {
-      task_id: this.taskId,
-      batch_id: batch.batch_id,
-      user_id: this.world.person.id,
-      client_id: given.client_id,
-      kind: given.kind,
-      chosen_index: candidate(given.chosen),
-      rejected_index: candidate(given.rejected),
-      spam: given.kind === 'spam',
-      slot_order: batch.slot_order,
-      elapsed_ms: Math.max(0, Math.round(stamp - this.shownAt)),
-    };
-  }
-
-  private entry(batchId: string, body: { client_id: string }): Entry {
-    const { id, name } = this.world.person;
-    const { client_id } = body;
-    return { user_id: id, user_name: name, task_id: this.taskId, batch_id: batchId, client_id, body };
   }
 
   private async bringBack(batchId: string): Promise<void> {
@@ -309,12 +255,12 @@ export class LabelSession implements Sitting {
     if (!fresh) return;
     this.pictures.renewed(batchId);
     this.queue.replace(fresh);
-    if (!this.isAnswered(batchId)) await this.world.held.keep([fresh]);
+    if (!this.answering.has(batchId)) await this.world.held.keep([fresh]);
   }
 
   /** Another batch stands there. */
   private stands(batchId: string | undefined): void {
-    this.marks.reset(batchId === undefined ? undefined : this.answers.peek().get(batchId));
+    this.marks.reset(this.answering.of(batchId));
     this.shownAt = this.world.now();
     this.isPainted = false;
   }
@@ -325,7 +271,7 @@ export class LabelSession implements Sitting {
     if (size && this.size.value !== size) this.size.value = size;
   }
 
-  private isEarly(stamp = this.world.now()): boolean {
+  private isEarly(stamp: number): boolean {
     return stamp - this.shownAt < DOUBLE_FIRE_MS;
   }
 
@@ -333,28 +279,10 @@ export class LabelSession implements Sitting {
     return place >= 0 && place < (this.current.value?.slot_order.length ?? 0);
   }
 
-  private isAnswered(batchId: string): boolean {
-    return this.answers.peek().has(batchId) || this.answeredBefore.has(batchId);
-  }
-
-  private givenHere(): Given | undefined {
-    return this.answers.value.get(this.current.value?.batch_id ?? '');
-  }
-
-  private async unsentHere(): Promise<Entry[]> {
-    const all = await this.world.mail.of(this.world.person.id);
-    return all.filter((entry) => entry.task_id === this.taskId);
-  }
-
-  private async unsentOfTask(): Promise<number> {
-    const entries = await this.unsentHere();
-    return entries.reduce((sum, entry) => sum + ('undo_of' in entry.body ? -1 : 1), 0);
-  }
-
   private taken(): void {
     this.pictures.tryAgain();
     this.pictures.forget((batchId) => this.queue.has(batchId));
-    if (this.supply.offline.value) this.world.keeping.keep(this.queue.unanswered());
+    if (this.supply.offline) this.offlineMode.keep(this.queue.unanswered());
   }
 
   private fetchAhead(): void {
@@ -366,7 +294,6 @@ export class LabelSession implements Sitting {
   }
 
   private isLineBusy(): boolean {
-    const { on, ready, wanted, stopped } = this.offline.value;
-    return this.unsent.value > 0 || (on && ready < wanted && stopped === null);
+    return this.unsent.value > 0 || this.offlineMode.isFetching;
   }
 }

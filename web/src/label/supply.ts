@@ -1,6 +1,6 @@
 /** Where batches come from: the server's leases, what lies here from before, and when to ask again. */
 import { batch as together, computed, signal, type ReadonlySignal } from '@preact/signals';
-import type { HeldBatches } from '../engine/held.ts';
+import type { HeldStore } from '../engine/held.ts';
 import { GATHER_MS, type OutboxState } from '../engine/outbox.ts';
 import type { Later } from './marks.ts';
 import type { Queue } from './queue.ts';
@@ -49,7 +49,7 @@ export interface HeldState {
 export interface SupplyWorld {
   readonly server: SittingServer;
   readonly mail: SupplyMail;
-  readonly held: HeldBatches<Batch, HeldState>;
+  readonly held: HeldStore<Batch, HeldState>;
   readonly later: Later;
   now(): number;
 }
@@ -94,7 +94,7 @@ export class Supply {
   readonly variant = signal<Variant | null>(null);
   /** The person's answers from before this sitting. */
   readonly mineBefore = signal(0);
-  readonly offline = signal(false);
+  offline = false;
   private readonly rest = signal<Rest>('loading');
   private readonly world: SupplyWorld;
   private readonly queue: Queue;
@@ -120,24 +120,29 @@ export class Supply {
   }
 
   /** The page brought the first batches with it. */
-  async begin({ next, standing }: Beginning): Promise<void> {
-    const unsent = await this.sitting.unsent();
+  begin({ next, standing }: Beginning): void {
     together(() => {
       this.standing.value = standing;
-      this.mineBefore.value = next.done_by_me + unsent;
-      this.take(next, unsent);
+      this.mineBefore.value = next.done_by_me;
+      this.take(next);
     });
+  }
+
+  /** Was the offline mode on? Known before anything is asked: less asked for is given back. */
+  async restore(): Promise<boolean> {
+    const { state } = await this.world.held.load();
+    this.offline ||= state?.offline ?? false;
+    return this.offline;
   }
 
   /** What lay here from before, when the server does not answer. */
   async recall(): Promise<void> {
     const { batches, state } = await this.world.held.load();
-    if (this.queue.batches.value.length > 0 || this.closed) return;
     const unsent = await this.sitting.unsent();
+    if (this.queue.batches.value.length > 0 || this.closed) return;
     together(() => {
       this.standing.value ??= state?.standing ?? null;
       this.variant.value ??= state?.variant ?? null;
-      this.offline.value ||= state?.offline ?? false;
       this.mineBefore.value = Math.max(0, (state?.mine ?? 0) + unsent - this.sitting.answered());
       this.queue.add(batches);
     });
@@ -196,7 +201,7 @@ export class Supply {
   private async askServer(): Promise<void> {
     const { server, now } = this.world;
     const answered = this.sitting.answered();
-    const offline = this.offline.value;
+    const offline = this.offline;
     const most = offline ? HOLD_OFFLINE : HOLD;
     const have = this.queue.unanswered().map((one) => one.batch_id);
     const [next, standing] = await Promise.all([
@@ -209,29 +214,27 @@ export class Supply {
     this.standing.value = standing;
     // Only where no answer came between: the number shown never jumps.
     if (answered === this.sitting.answered()) this.mineBefore.value = Math.max(0, next.done_by_me + unsent - answered);
-    this.take(next, unsent);
-  }
-
-  private take(next: Next, unsent: number): void {
-    let fresh: Batch[] = [];
-    together(() => {
-      this.variant.value = next.variant;
-      this.hold = next.hold;
-      this.queue.drop(new Set(next.dropped.filter((batchId) => !this.sitting.isBusyWith(batchId))));
-      fresh = this.queue.add(next.items);
-      this.rest.value = this.restAfter(next, unsent);
-    });
-    void this.world.held.forget(next.dropped);
-    void this.world.held.keep(fresh);
+    this.take(next);
+    void this.world.held.keepOnly(this.queue.unanswered());
     void this.remember();
     this.sitting.onTaken();
     this.schedule(this.pauseAfter(next));
   }
 
-  private restAfter(next: Next, unsent: number): Rest {
+  private take(next: Next): void {
+    together(() => {
+      this.variant.value = next.variant;
+      this.hold = next.hold;
+      this.queue.drop(new Set(next.dropped.filter((batchId) => !this.sitting.isBusyWith(batchId))));
+      this.queue.add(next.items);
+      this.rest.value = this.restAfter(next);
+    });
+  }
+
+  private restAfter(next: Next): Rest {
     if (next.state === 'wait') return 'waiting';
     // What is held is answered here already, and the server does not know it yet.
-    if (next.state === 'work' || unsent > 0) return 'loading';
+    if (next.state === 'work') return 'loading';
     return next.done_by_me + this.sitting.answered() > 0 ? 'finished' : 'nothing';
   }
 
@@ -267,7 +270,7 @@ export class Supply {
       standing: this.standing.value,
       variant: this.variant.value,
       mine: this.mineBefore.value + this.sitting.answered(),
-      offline: this.offline.value,
+      offline: this.offline,
     });
   }
 
