@@ -94,11 +94,14 @@ def nearest_colour(pixel: Sequence[int]) -> int:
     return min(range(len(COLOURS)), key=lambda number: distance(COLOURS[number]))
 
 
-# What the change of batch sets going has two frames and their timers to begin; then its time runs.
+# What the change of batch sets going has two frames and their timers to begin. Its time runs from when it was painted.
 READY = """async (ms) => {
-  for (let frame = 0; frame < 2; frame++) {
-    await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
-  }
+  const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  await frame();
+  await frame();
+  const pictures = [...document.querySelectorAll('[data-shown] img')];
+  await Promise.all(pictures.map((picture) => picture.decode().catch(() => {})));
+  await frame();
   await new Promise((done) => setTimeout(done, ms));
 }"""
 _PIXELS = """() => [...document.querySelectorAll('[data-shown] [data-place]')]

@@ -24,7 +24,7 @@ async def test_a_swipe_changes_the_batch_and_nothing_else_does(people: People, s
     await touch.drag((6, 400), (300, 400))  # from the edge: the browser's own way back
     await touch.drag((386, 400), (90, 400))
     await touch.drag((200, 300), (230, 620))  # down
-    await touch.drag((200, 400), (150, 400), seconds=2)  # neither far nor fast
+    await touch.drag((200, 400), (150, 400), seconds=0.4)  # neither far nor fast
     await touch.drag((320, 400), (80, 400))
     await sitting.shown(2)
     await touch.drag((80, 400), (320, 400))
@@ -36,7 +36,7 @@ async def test_a_swipe_changes_the_batch_and_nothing_else_does(people: People, s
 async def test_a_quick_flick_is_enough(people: People, site: Site):
     sitting, touch = await begin(people, site)
 
-    await touch.drag((220, 400), (160, 400), seconds=0.08)
+    await touch.drag((220, 400), (160, 400), seconds=0.08, leave_at_speed=True)
 
     await sitting.shown(1)
 

@@ -1,9 +1,10 @@
 """Fingers on a page, through the browser's own protocol: Playwright's touchscreen only taps.
 
 Events go through the browser's input pipeline: touch-action, hit tests and clicks are the real ones. Each carries
-its own moment, so that how fast a finger moves does not depend on how busy the machine is.
+its own moment, so that how fast a finger moves does not depend on how busy the machine is; none is sent before it.
 """
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 
@@ -45,11 +46,17 @@ class Touch:
         await self.tap(point)
         await self.tap(point)
 
-    async def drag(self, start: Point, end: Point, seconds: float = 0.15) -> None:
-        """One finger goes down, moves evenly for so long, and leaves."""
+    async def drag(self, start: Point, end: Point, seconds: float = 0.15, *, leave_at_speed: bool = False) -> None:
+        """One finger goes down, moves evenly for so long, comes to rest, and leaves.
+
+        A finger that leaves at speed starts a fling, and the emulation drops every tap until that has run out.
+        """
         await self.down(start)
         for step in range(1, STEPS + 1):
             await self.move(_between(start, end, step / STEPS), after=seconds / STEPS)
+        if not leave_at_speed:
+            for step in range(1, 4):
+                await self.move((end[0], end[1] + step), after=0.04)
         await self.up()
 
     async def spread(self, first: Point, second: Point, by: float) -> None:
@@ -60,6 +67,7 @@ class Touch:
             await self.move((first[0] - way, first[1] - way), (second[0] + way, second[1] + way))
 
     async def _send(self, kind: str, points: tuple[Point, ...]) -> None:
+        await asyncio.sleep(max(0.0, self._now - time.time()))
         touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
         await self.cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches, "timestamp": self._now})
 
