@@ -2,6 +2,7 @@
 import { useComputed, useSignal, type ReadonlySignal } from '@preact/signals';
 import { useRef } from 'preact/hooks';
 import type { Size } from '../engine/prefetch.ts';
+import { Line, LINES } from '../ui/Line.tsx';
 import { letter } from './letters.ts';
 import type { Batch, Sitting } from './types.ts';
 
@@ -43,10 +44,21 @@ export function Tile({ sitting, batch, place, away, empty, close }: TileProps) {
         {!empty && <Picture sitting={sitting} batch={batch} place={place} isClose={isClose} trouble={trouble} />}
         <span class="badge" aria-hidden="true">
           {letter(place)}
+          {mark.value && <Sign mark={mark.value} />}
         </span>
       </button>
-      {trouble.state.value !== 'none' && <TroubleNote trouble={trouble} />}
+      {trouble.round.value > 0 && trouble.missing.value.size > 0 && <TroubleNote trouble={trouble} />}
     </div>
+  );
+}
+
+/** A sign and a word beside the line round the tile: no colour has to be told from another. */
+function Sign({ mark }: { mark: 'chosen' | 'rejected' }) {
+  return (
+    <>
+      <Line path={mark === 'chosen' ? LINES.done : LINES.reject} size={16} />
+      {mark === 'chosen' ? 'Best' : 'Worst'}
+    </>
   );
 }
 
@@ -77,9 +89,8 @@ function Picture({ sitting, batch, place, isClose, trouble }: PictureProps) {
   const round = trouble.round.value;
   return (
     <span class="picture">
-      {LAYERS.filter((size) => wanted.current.has(size)).map((size) => {
+      {LAYERS.filter((size) => wanted.current.has(size) && !trouble.missing.value.has(size)).map((size) => {
         const address = sitting.picture(batch, place, size);
-        const watched = size === sitting.size.value || size === 'fullres';
         return (
           <img
             key={`${round} ${address}`}
@@ -88,8 +99,7 @@ function Picture({ sitting, batch, place, isClose, trouble }: PictureProps) {
             alt=""
             decoding="async"
             draggable={false}
-            onError={watched ? trouble.onError : undefined}
-            onLoad={watched ? trouble.onLoad : undefined}
+            onError={() => trouble.onError(size)}
           />
         );
       })}
@@ -97,33 +107,31 @@ function Picture({ sitting, batch, place, isClose, trouble }: PictureProps) {
   );
 }
 
-/** How often a picture was asked for anew, and whether that helped. */
+/** Which sizes of a picture did not come, and how often they were asked for anew. */
 interface Trouble {
+  readonly missing: ReadonlySignal<ReadonlySet<Size>>;
   readonly round: ReadonlySignal<number>;
-  readonly state: ReadonlySignal<'none' | 'broken' | 'missing'>;
   again(): Promise<void>;
-  onError(): void;
-  onLoad(): void;
+  onError(size: Size): void;
 }
 
 /** An address that no longer works is renewed once without a word; then the person decides. */
 function useTrouble(sitting: Sitting, batch: Batch): Trouble {
+  const missing = useSignal<ReadonlySet<Size>>(new Set());
   const round = useSignal(0);
-  const state = useSignal<'none' | 'broken' | 'missing'>('none');
   const again = async () => {
-    await sitting.renew(batch.batch_id);
+    await sitting.renew(batch.batch_id).catch(() => {});
+    missing.value = new Set();
     round.value += 1;
   };
   return {
+    missing,
     round,
-    state,
     again,
-    onError() {
-      if (round.value === 0) void again();
-      else state.value = round.value === 1 ? 'broken' : 'missing';
-    },
-    onLoad() {
-      state.value = 'none';
+    onError(size) {
+      const isFirst = missing.value.size === 0;
+      missing.value = new Set(missing.value).add(size);
+      if (round.value === 0 && isFirst) void again();
     },
   };
 }
@@ -131,7 +139,7 @@ function useTrouble(sitting: Sitting, batch: Batch): Trouble {
 function TroubleNote({ trouble }: { trouble: Trouble }) {
   return (
     <span class="tile-broken" data-plain>
-      {trouble.state.value === 'missing' ? 'Still not there' : 'Not loaded'}
+      {trouble.round.value > 1 ? 'Still not there' : 'Not loaded'}
       <button class="button" onClick={() => void trouble.again()}>
         Load again
       </button>

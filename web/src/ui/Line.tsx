@@ -13,6 +13,7 @@ export const LINES = {
   about: 'M12 11v6M12 7.5h.01M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18z',
   keys: 'M3 6h18v12H3zM7 10h.01M11 10h.01M15 10h2M7 14h10',
   settings: 'M4 7h9M19 7h1M4 17h1M11 17h9M16 4.5v5M8 14.5v5',
+  done: 'M5 12.5l4.5 4.5L19 7.5',
 } as const;
 
 export function Line({ path, size = 18 }: { path: string; size?: number }) {
