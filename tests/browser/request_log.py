@@ -1,6 +1,11 @@
-"""Which pictures a page asks for, in words: (number of the batch, candidate, size), in the order of asking."""
+"""Which pictures a page asks for, in words: (number of the batch, candidate, size), in the order of asking.
+
+It counts what the browser's cache answers too; `Site.served` does not.
+"""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -16,8 +21,6 @@ Picture = tuple[int, int, str]
 class RequestLog:
     names: dict[str, Picture]
     asked: list[Picture] = field(default_factory=list)
-    under_way: set[str] = field(default_factory=set)
-    most_at_once: int = 0
 
     @classmethod
     async def of(cls, page: Page, site: Site, task: TaskRows) -> "RequestLog":
@@ -29,8 +32,6 @@ class RequestLog:
         }
         log = cls(names)
         page.on("request", log._begin)
-        page.on("requestfinished", log._end)
-        page.on("requestfailed", log._end)
         return log
 
     def of_size(self, *sizes: str) -> list[Picture]:
@@ -45,11 +46,6 @@ class RequestLog:
     def _begin(self, request: Request) -> None:
         if picture := self.picture(request.url):
             self.asked.append(picture)
-            self.under_way.add(request.url)
-            self.most_at_once = max(self.most_at_once, len(self.under_way))
-
-    def _end(self, request: Request) -> None:
-        self.under_way.discard(request.url)
 
 
 _PICTURES = """
@@ -67,8 +63,9 @@ class Valve:
     is_open: bool = False
 
     @classmethod
-    async def on(cls, page: Page, log: RequestLog, first: int = 1) -> "Valve":
-        """From the batch with that number on."""
+    @asynccontextmanager
+    async def on(cls, page: Page, log: RequestLog, first: int = 1) -> AsyncIterator["Valve"]:
+        """From the batch with that number on; open again at the end."""
         valve = cls(log)
 
         async def hold(route: Route) -> None:
@@ -80,7 +77,11 @@ class Valve:
             await route.continue_()
 
         await page.route("**/images/**", hold)
-        return valve
+        try:
+            yield valve
+        finally:
+            valve.open()
+            await page.unroute_all(behavior="ignoreErrors")
 
     @property
     def held(self) -> list[Picture]:

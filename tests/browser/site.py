@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from comfylabel.ab_tests.bucketing import Variant, VariantSettings
 from comfylabel.ab_tests.service import AbTestService
@@ -52,6 +53,8 @@ class Site:
     _server: uvicorn.Server | None = None
     _serving: asyncio.Task[None] | None = None
     _admin: Principal | None = None
+    # What the server was asked for, as the request line has it: a browser's log counts what its cache answered too.
+    served: list[str] = field(default_factory=list)
 
     @property
     def app(self) -> FastAPI:
@@ -71,10 +74,18 @@ class Site:
         listener = listener or socket.create_server(("127.0.0.1", self.port))
         settings = settings_for(self.data_dir, port=self.port, **self.settings)
         self._app = create_app(settings, database_url=self.database_url)
-        server = uvicorn.Server(uvicorn.Config(self._app, log_config=None, timeout_graceful_shutdown=1))
+        server = uvicorn.Server(uvicorn.Config(self._noting, log_config=None, timeout_graceful_shutdown=1))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await until(lambda: server.started or serving.done())
         self._server, self._serving = server, serving
+
+    async def _noting(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            self.served.append(f"{scope['path']}?{scope['query_string'].decode()}".removesuffix("?"))
+        await self.app(scope, receive, send)
+
+    def images_served(self) -> list[str]:
+        return [address for address in self.served if address.startswith("/images/")]
 
     async def stop(self) -> None:
         if self._server is None or self._serving is None:

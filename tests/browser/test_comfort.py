@@ -66,7 +66,7 @@ async def test_the_sheets(people: People, site: Site, fit: Check, device: dict[s
     page = sitting.page
     await sitting.shown(0)
 
-    for key, title in (("i", "About this batch"), ("?", "Keys")):
+    for key, title in (("i", "About this batch"), ("?", "Keys and gestures")):
         await page.keyboard.press(key)
         await page.get_by_role("dialog", name=title).wait_for()
         await fit(page)
@@ -235,7 +235,7 @@ async def test_the_page_can_be_enlarged_and_the_stage_takes_fingers_for_itself(p
 
 
 async def test_dark_or_light_as_the_device_asks(people: People, site: Site):
-    task = await site.add_task(prompts=1)
+    task = await site.add_task(prompts=2, overlap=2)
     light = {}
     for scheme in ("dark", "light"):
         sitting = await Sitting.begin(people, task, PHONE | {"color_scheme": scheme}, await site.add_person())
@@ -246,7 +246,7 @@ async def test_dark_or_light_as_the_device_asks(people: People, site: Site):
 
 
 _LIGHT_OF_THE_PAGE = """() => {
-  const colour = getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).map(Number);
+  const colour = getComputedStyle(document.querySelector('main')).backgroundColor.match(/[\\d.]+/g).map(Number);
   return (colour[0] + colour[1] + colour[2]) / 3;
 }"""
 

@@ -42,7 +42,7 @@ async def test_the_other_keys(people: People, site: Site):
     await sitting.is_zoomed()
     await page.keyboard.press("f")
     await sitting.is_zoomed(zoomed=False)
-    for key, title in (("i", "About this batch"), ("?", "Keys")):
+    for key, title in (("i", "About this batch"), ("?", "Keys and gestures")):
         await page.keyboard.press(key)
         await page.get_by_role("dialog", name=title).wait_for()
         await page.keyboard.press("Escape")

@@ -92,7 +92,7 @@ async def test_a_task_that_is_not_there_says_so(people: People):
 
     await page.goto("/label/00000000-0000-4000-8000-000000000000")
 
-    await page.get_by_role("heading", name="There is nothing to label here").wait_for()
+    await page.get_by_role("heading", name="This task is not there").wait_for()
 
 
 @pytest.mark.parametrize("device", [PHONE, DESK], ids=["phone", "desk"])

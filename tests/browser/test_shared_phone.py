@@ -54,7 +54,7 @@ async def test_a_session_that_ends_with_unsent_answers(people: People, site: Sit
 
     await sitting.answer(0, "t")
     await sitting.page.get_by_role("heading", name="Your session has ended").wait_for()
-    assert await sitting.page.get_by_text("One answer waits here").is_visible()
+    assert await sitting.page.get_by_text("1 answer waits on this device").is_visible()
     second_tab = await sitting.page.context.new_page()
     await second_tab.goto(await site.link_of(ann))
     await second_tab.get_by_role("button", name="Sign out").wait_for()
@@ -77,10 +77,10 @@ async def test_signing_out_with_unsent_answers_asks(people: People, site: Site):
 
     await sitting.button("Sign out").click()
     question = page.get_by_role("dialog")
-    await question.get_by_text("not been sent").wait_for()
-    await question.get_by_role("button", name="Cancel").click()
+    await question.get_by_text("1 answer is not sent yet").wait_for()
+    await question.get_by_role("button", name="Stay").click()
     await sitting.button("Sign out").click()
-    await question.get_by_role("button", name="Sign out").click()
+    await question.get_by_role("button", name="Leave them here").click()
     await page.get_by_role("heading", name="You are signed out").wait_for()
     assert await site.answers(task) == []
 
