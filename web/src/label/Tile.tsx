@@ -42,11 +42,11 @@ export function Tile({ sitting, batch, place, away, empty, close }: TileProps) {
         onClick={(event) => event.detail === 0 && sitting.choose(place, event.timeStamp)}
       >
         {!empty && <Picture sitting={sitting} batch={batch} place={place} isClose={isClose} trouble={trouble} />}
-        <span class="badge" aria-hidden="true">
-          {letter(place)}
-          {mark.value && <Sign mark={mark.value} />}
-        </span>
       </button>
+      <span class="badge" aria-hidden="true">
+        {letter(place)}
+        {mark.value && <Sign mark={mark.value} />}
+      </span>
       {trouble.round.value > 0 && trouble.missing.value.size > 0 && <TroubleNote trouble={trouble} />}
     </div>
   );
@@ -139,7 +139,7 @@ function useTrouble(sitting: Sitting, batch: Batch): Trouble {
 function TroubleNote({ trouble }: { trouble: Trouble }) {
   return (
     <span class="tile-broken" data-plain>
-      {trouble.round.value > 1 ? 'Still not there' : 'Not loaded'}
+      <span>{trouble.round.value > 1 ? 'Still not there' : 'Not loaded'}</span>
       <button class="button" onClick={() => void trouble.again()}>
         Load again
       </button>
