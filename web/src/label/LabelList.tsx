@@ -38,7 +38,7 @@ export function LabelList() {
 
 function Tasks(props: { tasks: LabelTask[] | null; away: boolean; unsent: readonly Entry[] }) {
   const { tasks, away, unsent } = props;
-  if (!tasks) return away ? <Notice icon="away" title="The server does not answer" live /> : null;
+  if (!tasks) return away ? <Away /> : null;
   if (tasks.length === 0) {
     return (
       <Notice icon="empty" title="Nothing to label yet" live>
@@ -62,6 +62,21 @@ function Tasks(props: { tasks: LabelTask[] | null; away: boolean; unsent: readon
         ))}
       </ul>
     </>
+  );
+}
+
+/** The list is not known, but what this person labelled last may lie on this device. */
+function Away() {
+  const [userId, taskId] = recall('task')?.split(' ') ?? [];
+  return (
+    <Notice icon="away" title="The server does not answer" live>
+      <p>It is asked again every few seconds.</p>
+      {taskId && userId === me.value?.id && (
+        <a class="button primary" href={`/label/${taskId}`}>
+          Go on with the last task
+        </a>
+      )}
+    </Notice>
   );
 }
 

@@ -70,10 +70,12 @@ function Away({ sitting }: { sitting: Sitting }) {
         {sitting.answers.value.size > 0 && 'You have answered everything that was on this phone. '}
         New pictures come as soon as the server can be reached.
       </p>
-      <button class="button primary" onClick={() => void sitting.load()}>
-        Try again
-      </button>
-      <ToTheList />
+      <p class="ways">
+        <button class="button primary" onClick={() => void sitting.load()}>
+          Try again
+        </button>
+        <ToTheList />
+      </p>
     </Calm>
   );
 }

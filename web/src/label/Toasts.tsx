@@ -40,8 +40,8 @@ function GoOn({ sitting }: { sitting: Sitting }) {
   if (!said.value) return null;
   return (
     <span class="toast">
-      {navigator.onLine ? 'The server does not answer.' : 'You are offline.'} You can go on: your answers are kept{' '}
-      {sitting.lasting.value ? 'on this device' : 'in this page'} and sent later.
+      {navigator.onLine ? 'The server does not answer.' : 'You are offline.'} Go on: your answers are kept{' '}
+      {sitting.lasting.value ? 'on this device' : 'in this page'}.
     </span>
   );
 }
