@@ -265,3 +265,60 @@ test('what the page brought is shown before anything is asked', async () => {
   assert.deepEqual(server.asked.at(-1)?.have, ['b7']);
   assert.deepEqual([page.shown, page.session.batches.value.length], ['b7', 20]);
 });
+
+/** A page that came with a batch which nobody holds, and a server that has not said yet whose it is. */
+async function peeking() {
+  const server = new TaskServer(40);
+  const browser = new Browser(server);
+  const items = [{ ...batch(7), leased_until: null }];
+  const next = { ...(await server.next([], 1, false)), items };
+  let open = () => {};
+  server.gate = new Promise((resolve) => (open = () => resolve()));
+  const standing = { title: 'T', total: 40, blind: false, coming: 0 };
+  const page = browser.page('ann', { beginning: { next, standing } });
+  void page.session.load();
+  await settle();
+  return { server, page, session: page.session, open };
+}
+
+test('a batch that was only looked at is answered as soon as it is this person’s', async () => {
+  const { server, page, session, open } = await peeking();
+  await page.say((s) => s.choose(2));
+  assert.deepEqual([page.shown, session.chosen.value, session.answers.value.size], ['b7', 2, 0]);
+  open();
+  await settle();
+  assert.equal(page.shown, 'b0');
+  const [answer] = await stored(page);
+  assert.deepEqual([answer?.batch_id, answer?.chosen_index, answer?.elapsed_ms], ['b7', 1, 1_000]);
+  assert.equal(server.answers.size, 1);
+});
+
+test('a batch that was only looked at and is somebody else’s by now gets no second answer', async () => {
+  const { server, page, open } = await peeking();
+  await page.say((s) => s.choose(2));
+  server.others.add('b7');
+  open();
+  await settle();
+  assert.deepEqual([page.shown, await stored(page)], ['b0', []]);
+});
+
+test('an answer that waits for the server can be undone, and is given where there is no server', async () => {
+  const { server, page, session, open } = await peeking();
+  await page.say((s) => s.choose(2));
+  session.undo();
+  assert.equal(session.chosen.value, null);
+  await page.say((s) => s.spam());
+  server.away = true;
+  open();
+  await settle();
+  assert.deepEqual([session.answers.value.get('b7')?.kind, session.phase.value], ['spam', 'away']);
+});
+
+test('a page that was open for a month says so with a number that the server takes', async () => {
+  const { page, session, browser } = await setUp(5);
+  session.attend(false);
+  await browser.clock.pass(40 * 24 * 3_600_000);
+  session.tie();
+  const [answer] = await stored(page);
+  assert.equal(answer?.elapsed_ms, 2 ** 31 - 1);
+});

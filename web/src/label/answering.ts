@@ -18,6 +18,9 @@ export interface Person {
   readonly name: string;
 }
 
+/** 25 days: the server's column holds no more. */
+const MOST_MS = 2 ** 31 - 1;
+
 export class Answering {
   readonly answers = signal<ReadonlyMap<string, Given>>(new Map());
   /** The answers that undo takes back, the last one last. */
@@ -59,7 +62,7 @@ export class Answering {
       rejected_index: candidate(given.rejected),
       spam: given.kind === 'spam',
       slot_order: batch.slot_order,
-      elapsed_ms: Math.max(0, Math.round(elapsed)),
+      elapsed_ms: Math.min(MOST_MS, Math.max(0, Math.round(elapsed))),
     };
     void this.mail.put(this.entry(batch.batch_id, body));
     together(() => {

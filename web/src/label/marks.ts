@@ -48,7 +48,6 @@ export class Marks {
 
   /** It was no choice after all. */
   unmark(before: Given | undefined): void {
-    if (!this.grace) return;
     this.stopGrace();
     this.chosen.value = before?.chosen ?? null;
   }

@@ -29,6 +29,7 @@ export class Pictures {
   private readonly source: PictureSource;
   private readonly prefetcher: Prefetcher;
   private readonly pinned = new Map<string, string>();
+  private readonly renewals = new Map<string, Promise<void>>();
   private readonly renewedOnce = new Set<string>();
   /** Counts what has come: whoever asked whether a picture is here asks again. */
   private readonly arrivals = signal(0);
@@ -65,6 +66,15 @@ export class Pictures {
     this.prefetcher.limit(most);
   }
 
+  /** New addresses for a batch; many may ask at the same time. */
+  renew(batchId: string): Promise<void> {
+    const underWay = this.renewals.get(batchId);
+    if (underWay) return underWay;
+    const renewal = this.source.renew(batchId).finally(() => this.renewals.delete(batchId));
+    this.renewals.set(batchId, renewal);
+    return renewal;
+  }
+
   /** The batch has new addresses: they are for what is not here yet. */
   renewed(batchId: string): void {
     for (const key of this.pinned.keys())
@@ -97,7 +107,7 @@ export class Pictures {
   private async broken(batchId: string): Promise<void> {
     if (this.renewedOnce.has(batchId) || !this.world.onLine()) return;
     this.renewedOnce.add(batchId);
-    await this.source.renew(batchId);
+    await this.renew(batchId);
     this.prefetcher.retry(batchId);
   }
 }

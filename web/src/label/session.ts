@@ -4,8 +4,10 @@ import { BATCHES_AHEAD, IN_FLIGHT, IN_FLIGHT_UNSENT, plan, type Size } from '../
 import { Answering, type Mail, type Person } from './answering.ts';
 import { Marks } from './marks.ts';
 import { OfflineMode, type OpenKeeping } from './offline.ts';
+import { Peek } from './peek.ts';
 import { Pictures, type PictureWorld } from './pictures.ts';
 import { Queue } from './queue.ts';
+import { Stopwatch } from './stopwatch.ts';
 import { type Beginning, PATIENCE_MS, Supply, type SupplyWorld } from './supply.ts';
 import type { Batch, Kind, Progress, Sitting } from './types.ts';
 
@@ -21,8 +23,6 @@ export interface World extends SupplyWorld, PictureWorld {
   saveData(): boolean;
 }
 
-/** A second tap that follows the change of pictures so closely was meant for the batch before. */
-const DOUBLE_FIRE_MS = 150;
 const SIZES: Record<number, Size> = { 256: 'thumbnails', 640: 'tiles', 1024: 'previews' };
 
 export class LabelSession implements Sitting {
@@ -30,20 +30,20 @@ export class LabelSession implements Sitting {
   readonly size = signal<Size>('tiles');
   private readonly world: World;
   private readonly answering: Answering;
+  private readonly peek = new Peek();
+  private readonly watch = new Stopwatch(() => this.world.now());
   private readonly marks = new Marks((run, ms) => this.world.later(run, ms));
   private readonly queue = new Queue((batchId) => this.answering.has(batchId));
   private readonly supply: Supply;
   private readonly pictures: Pictures;
   private readonly offlineMode: OfflineMode;
-  private readonly renewals = new Map<string, Promise<void>>();
   private readonly stops: (() => void)[];
   private beginning: Beginning | null;
-  private shownAt = 0;
-  private isPainted = false;
 
   readonly batches = this.queue.batches;
   readonly at = this.queue.at;
   readonly current = this.queue.current;
+  private readonly shownId = computed(() => this.current.value?.batch_id);
   readonly mode = this.marks.mode;
   readonly place = this.marks.place;
   readonly chosen = this.marks.chosen;
@@ -59,16 +59,15 @@ export class LabelSession implements Sitting {
     this.supply = new Supply(world, this.queue, {
       answered: () => this.answers.peek().size,
       unsent: () => this.answering.unsent(),
-      isBusyWith: (batchId) => this.marks.isInGrace && this.current.peek()?.batch_id === batchId,
+      isBusyWith: (batchId) => this.marks.isInGrace && this.shownId.peek() === batchId,
       onTaken: () => this.taken(),
     });
     this.pictures = new Pictures(world, this.offlineMode, {
       batch: (batchId) => this.batches.peek().find((one) => one.batch_id === batchId),
-      renew: (batchId) => this.renew(batchId),
+      renew: (batchId) => this.fetchAgain(batchId),
     });
-    const shown = computed(() => this.current.value?.batch_id);
     this.stops = [
-      effect(() => this.stands(shown.value)),
+      effect(() => this.stands(this.shownId.value)),
       effect(() => this.obeyVariant()),
       effect(() => this.fetchAhead()),
       effect(() => this.pictures.limit(this.isLineBusy() ? IN_FLIGHT_UNSENT : IN_FLIGHT)),
@@ -111,27 +110,36 @@ export class LabelSession implements Sitting {
 
   async load(): Promise<void> {
     // The first picture waits for nothing.
-    if (this.beginning) this.supply.begin(this.beginning);
+    if (this.beginning) {
+      this.supply.begin(this.beginning);
+      this.peek.begin(this.current.value);
+    }
     this.beginning = null;
     await this.answering.learn();
-    if (this.answering.has(this.current.value?.batch_id ?? '')) this.queue.advance(0);
+    if (this.answering.has(this.shownId.value ?? '')) this.queue.advance(0);
     if ((await this.supply.restore()) && !this.offline.value.on) await this.offlineMode.begin();
-    const cancel = this.world.later(() => void this.supply.recall(), PATIENCE_MS);
+    const cancel = this.world.later(
+      () => void this.supply.recall().then(() => this.peek.decide(this.shownId.value)),
+      PATIENCE_MS,
+    );
     await this.supply.ask();
     cancel();
+    this.peek.decide(this.shownId.value);
   }
 
   choose(place: number, stamp = this.world.now()): void {
-    if (!this.isEarly(stamp) && this.hasPlace(place) && !this.marks.takes(place)) this.submit('choice', place, stamp);
+    if (!this.watch.isEarly(stamp) && this.hasPlace(place) && !this.marks.takes(place))
+      this.submit('choice', place, stamp);
   }
 
   tap(place: number, stamp = this.world.now()): void {
-    if (this.isEarly(stamp) || !this.hasPlace(place) || this.marks.takes(place)) return;
+    if (this.watch.isEarly(stamp) || !this.hasPlace(place) || this.marks.takes(place)) return;
     this.marks.mark(place, () => this.submit('choice', place, stamp));
   }
 
   untap(): void {
-    this.marks.unmark(this.answering.of(this.current.value?.batch_id));
+    this.peek.forget();
+    this.marks.unmark(this.answering.of(this.shownId.value));
   }
 
   reject(place: number): void {
@@ -143,19 +151,19 @@ export class LabelSession implements Sitting {
   }
 
   tie(stamp = this.world.now()): void {
-    if (!this.isEarly(stamp)) this.submit('tie', null, stamp);
+    if (!this.watch.isEarly(stamp)) this.submit('tie', null, stamp);
   }
 
   spam(stamp = this.world.now()): void {
-    if (!this.isEarly(stamp)) this.submit('spam', null, stamp);
+    if (!this.watch.isEarly(stamp)) this.submit('spam', null, stamp);
   }
 
   skip(stamp = this.world.now()): void {
-    if (!this.isEarly(stamp)) this.submit('skip', null, stamp);
+    if (!this.watch.isEarly(stamp)) this.submit('skip', null, stamp);
   }
 
   undo(): void {
-    if (this.marks.isInGrace) return this.untap();
+    if (this.marks.isInGrace || this.peek.isHolding) return this.untap();
     const batchId = this.answering.undo(this.world.newId());
     if (batchId !== null) void this.bringBack(batchId);
   }
@@ -177,9 +185,7 @@ export class LabelSession implements Sitting {
   }
 
   painted(): void {
-    if (this.isPainted) return;
-    this.isPainted = true;
-    this.shownAt = this.world.now();
+    this.watch.painted();
   }
 
   positionOf(index: number): number {
@@ -195,11 +201,7 @@ export class LabelSession implements Sitting {
   }
 
   renew(batchId: string): Promise<void> {
-    const underWay = this.renewals.get(batchId);
-    if (underWay) return underWay;
-    const renewal = this.fetchAgain(batchId).finally(() => this.renewals.delete(batchId));
-    this.renewals.set(batchId, renewal);
-    return renewal;
+    return this.pictures.renew(batchId);
   }
 
   async keepOffline(on: boolean): Promise<void> {
@@ -229,11 +231,15 @@ export class LabelSession implements Sitting {
   private submit(kind: Kind, chosen: number | null, stamp: number): void {
     const batch = this.current.value;
     if (!batch) return;
+    if (this.peek.holds(batch.batch_id, () => this.submit(kind, chosen, stamp))) {
+      this.marks.chosen.value = chosen;
+      return;
+    }
     const rejected = kind === 'choice' ? this.marks.rejected.value : null;
     const client_id = this.world.newId();
     void this.world.held.forget([batch.batch_id]);
     together(() => {
-      this.answering.give(batch, { kind, chosen, rejected, client_id }, stamp - this.shownAt);
+      this.answering.give(batch, { kind, chosen, rejected, client_id }, this.watch.at(stamp));
       this.queue.advance(this.at.value + 1);
     });
     this.supply.refill();
@@ -261,18 +267,13 @@ export class LabelSession implements Sitting {
   /** Another batch stands there. */
   private stands(batchId: string | undefined): void {
     this.marks.reset(this.answering.of(batchId));
-    this.shownAt = this.world.now();
-    this.isPainted = false;
+    this.watch.restart();
   }
 
   private obeyVariant(): void {
     const size = SIZES[this.variant.value?.image_size ?? 0];
     // Whatever the stage finds sharp.
     if (size && this.size.value !== size) this.size.value = size;
-  }
-
-  private isEarly(stamp: number): boolean {
-    return stamp - this.shownAt < DOUBLE_FIRE_MS;
   }
 
   private hasPlace(place: number): boolean {

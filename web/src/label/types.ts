@@ -18,6 +18,8 @@ export interface Batch {
   readonly fullres: readonly string[];
   readonly generation_ids: readonly string[];
   readonly slot_order: readonly number[];
+  /** null: only shown to this person so far, and perhaps to others. */
+  readonly leased_until?: string | null;
 }
 
 export type Kind = 'choice' | 'tie' | 'spam' | 'skip';
