@@ -67,6 +67,8 @@ WEB = Path(__file__).parent / "web"
 # A workflow's JSON of any honest size, or a pool of a million items; larger bodies are refused in words.
 MAX_UPLOAD_BYTES = 64 * 2**20
 LARGER_BODIES = {"/api/workflows": MAX_UPLOAD_BYTES, "/api/variable-pools": MAX_UPLOAD_BYTES}
+# More than one process can keep busy: it has one core, and a statement takes about a millisecond.
+LABELLING_CONNECTIONS = 8
 # Lines of an export are many, and a local network is faster than gzip.
 NOT_WORTH_COMPRESSING = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/x-ndjson", "application/jsonl")
 
@@ -85,8 +87,10 @@ def create_app(settings: Settings, *, database_url: str) -> FastAPI:
         async with AsyncExitStack() as open_things:
             database = await Database.connect(database_url)
             open_things.push_async_callback(database.close)
+            labelling = await Database.connect(database_url, max_size=LABELLING_CONNECTIONS, by_index=True)
+            open_things.push_async_callback(labelling.close)
             app.state.worker_session = await open_things.enter_async_context(worker_session(GuardedResolver()))
-            compose(app, settings, database)
+            compose(app, settings, database, labelling)
             yield
 
     app = FastAPI(
@@ -149,8 +153,11 @@ def refuse_open_door(settings: Settings) -> None:
         raise OpenDoor(f"auth=off is allowed on a loopback address only, not on {', '.join(sorted(hosts))}.")
 
 
-def compose(app: FastAPI, settings: Settings, database: Database) -> None:
-    """Make the services; each gets plain values and the services it stands on."""
+def compose(app: FastAPI, settings: Settings, database: Database, labelling: Database) -> None:
+    """Make the services; each gets plain values and the services it stands on.
+
+    `labelling` is the same database, whose statements touch a few rows each and are planned so.
+    """
     secret = secret_key(settings.secret_key, settings.data_dir)
     state = app.state
     state.settings = settings
@@ -178,8 +185,8 @@ def compose(app: FastAPI, settings: Settings, database: Database) -> None:
     state.exports = ExportService(database, state.store, secret)
     state.variable_pools = VariablePoolService(database)
     state.ab_tests = AbTestService(database, settings.image_origins)
-    state.dispenser = Dispenser(database, state.ab_tests, state.signer.signed_url)
-    state.annotations = AnnotationService(database, state.ab_tests, state.signer.signed_url, state.dispenser.came_back)
+    state.dispenser = Dispenser(labelling, state.ab_tests, state.signer.signed_url)
+    state.annotations = AnnotationService(labelling, state.ab_tests, state.signer.signed_url, state.dispenser.came_back)
 
 
 async def object_info(state: State, worker: Worker) -> dict[str, Any]:

@@ -282,12 +282,13 @@ async def test_the_page_comes_while_the_database_is_away(labelling: Labelling):
 
 
 async def test_the_page_waits_for_a_busy_database_only_so_long(labelling: Labelling, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(page_routes, "PATIENCE_SECONDS", 0.1)
     pool = labelling.api.app.state.database.pool
     async with AsyncExitStack() as taken:
         for _ in range(pool.get_max_size()):
             await taken.enter_async_context(pool.acquire())
-        answer = await page(labelling)
+        with monkeypatch.context() as patched:
+            patched.setattr(page_routes, "PATIENCE_SECONDS", 0.1)
+            answer = await page(labelling)
         assert (answer.status_code, answer.content) == (200, await plain(labelling.api))
     assert first_of(await page(labelling))["next"]["items"]  # and no connection was lost
 

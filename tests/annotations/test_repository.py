@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from comfylabel.annotations import answers_repository, batches_repository, repository
+from comfylabel.annotations import answers_repository, batches_repository, first_answer_repository, repository
 from comfylabel.db.ids import uuid7
 from comfylabel.db.pool import Database
 from tests.support.plans import plan
@@ -51,11 +51,15 @@ async def test_batches_named_by_id_are_shown_by_index_only(crowded_database: Dat
     assert "Hash" not in shown, shown
 
 
-BY_INDEX = "set_config('enable_seqscan', 'off', true)"  # as Database.transaction_by_index does it
+BY_INDEX = "set_config('enable_seqscan', 'off', true)"  # as in the pool of labelling
 FILLED = ("choice", 0, 1, ONE, OTHER, False, False, [1, 0], "A", "c1", 1830)
 TURN = (ONE, OTHER, ONE, 1, False)
 STATEMENTS = {
     "hold": (answers_repository.HOLD, (ONE, OTHER, ONE, "c1", [0, 1])),
+    "ordinary": (
+        first_answer_repository.STORE,
+        (ONE, OTHER, ONE, "c1", [0, 1], ["DONE"], 4, OTHER, "choice", 0, 1, [1, 0], 1830),
+    ),
     "find": (answers_repository.FIND, (ONE, "c1")),
     "insert": (answers_repository.INSERT, (*TURN, ONE, OTHER, *FILLED)),
     "replace": (answers_repository.REPLACE, (*TURN, ONE, OTHER, *FILLED)),

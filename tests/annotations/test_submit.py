@@ -5,8 +5,10 @@ from uuid import uuid4
 import pytest
 
 from comfylabel.accounts.schemas import Principal, Role
+from comfylabel.annotations import answers_repository, first_answer_repository
 from comfylabel.annotations.deal import deal
 from comfylabel.annotations.schemas import NewAnnotation
+from comfylabel.annotations.service import AnnotationService
 from tests.annotations.conftest import Labelling, running_task
 from tests.support.rows import add_task, add_user
 from tests.support.unchanged import nothing_changes
@@ -299,6 +301,23 @@ async def crowd(labelling: Labelling, count: int) -> list[Principal]:
 
 def choice(labelling: Labelling, **changes: Any) -> NewAnnotation:
     return NewAnnotation.model_validate(labelling.payload(**({"chosen_index": 0} | changes)))
+
+
+async def test_an_ordinary_answer_is_one_round_trip(labelling):
+    (person,) = await crowd(labelling, 1)
+    service: AnnotationService = labelling.api.app.state.annotations
+    for _ in range(2):  # a new connection asks for the types of the columns first
+        await service.submit(person, choice(labelling, batch=1, client_id="c0"))
+    said: list[str] = []
+    async with service._database.connection() as connection:
+        connection.add_query_logger(lambda record: said.append(record.query))
+
+    await service.submit(person, choice(labelling, client_id="c1", rejected_index=1))
+    assert said == [first_answer_repository.STORE]
+
+    said.clear()
+    await service.submit(person, choice(labelling, client_id="c1"))
+    assert said == [first_answer_repository.STORE, "BEGIN;", answers_repository.HOLD, "COMMIT;"]
 
 
 @pytest.mark.parametrize("overlap", [1, 3])

@@ -1,6 +1,4 @@
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import asyncpg
 import pytest
@@ -23,27 +21,20 @@ async def test_a_connection_goes_back_without_a_word_to_the_server(database_url:
     assert said == ["BEGIN;", "set local statement_timeout = '7s'", "COMMIT;", "show statement_timeout"]
 
 
-async def test_a_transaction_by_index_ends_with_all_that_it_set(database_url: str):
-    database = await Database.connect(database_url, max_size=1)
-    said: list[str] = []
-    async with database.pool.acquire() as connection:
-        connection.add_query_logger(lambda record: said.append(record.query))
-    async with database.transaction_by_index() as connection:
-        assert await connection.fetchval("show enable_seqscan") == "off"
-        await connection.execute("create table made (id int)")
-    async with database.connection() as connection:
-        assert await connection.fetchval("show enable_seqscan") == "on"
-        assert await connection.fetchval("select to_regclass('made')") is not None
+@pytest.mark.parametrize(("by_index", "scans"), [(False, "on"), (True, "off")])
+async def test_a_pool_by_index_never_plans_to_read_a_table_from_end_to_end(database_url: str, by_index, scans):
+    database = await Database.connect(database_url, max_size=1, by_index=by_index)
+    for _ in range(2):  # also after it was given back
+        async with database.connection() as connection:
+            assert await connection.fetchval("show enable_seqscan") == scans
+            assert await connection.fetchval("""select '{"a": 1}'::jsonb""") == {"a": 1}
     await database.close()
 
-    assert len(said) == 6  # its own begin and commit, and the four above
 
-
-@pytest.mark.parametrize("way", [Database.transaction, Database.transaction_by_index])
-async def test_what_failed_leaves_no_transaction_open(database_url: str, way: Callable[[Database], Any]):
+async def test_what_failed_leaves_no_transaction_open(database_url: str):
     database = await Database.connect(database_url, max_size=1)
     with pytest.raises(asyncpg.DivisionByZeroError):
-        async with way(database) as connection:
+        async with database.transaction() as connection:
             await connection.execute("create table half_done (id int)")
             await connection.execute("select 1 / 0")
     async with database.connection() as connection:
@@ -52,13 +43,12 @@ async def test_what_failed_leaves_no_transaction_open(database_url: str, way: Ca
     await database.close()
 
 
-@pytest.mark.parametrize("way", [Database.transaction, Database.transaction_by_index])
-async def test_who_is_cancelled_leaves_no_transaction_open(database_url: str, way: Callable[[Database], Any]):
+async def test_who_is_cancelled_leaves_no_transaction_open(database_url: str):
     database = await Database.connect(database_url, max_size=1)
     began = asyncio.Event()
 
     async def wait_for_ever() -> None:
-        async with way(database) as connection:
+        async with database.transaction() as connection:
             began.set()
             await connection.execute("select pg_sleep(1000)")
 
@@ -73,11 +63,10 @@ async def test_who_is_cancelled_leaves_no_transaction_open(database_url: str, wa
     await database.close()
 
 
-@pytest.mark.parametrize("way", [Database.transaction, Database.transaction_by_index])
-async def test_a_connection_that_dies_in_a_transaction_is_replaced(database_url: str, way: Callable[[Database], Any]):
+async def test_a_connection_that_dies_in_a_transaction_is_replaced(database_url: str):
     database = await Database.connect(database_url, max_size=1)
     with pytest.raises(AWAY):
-        async with way(database) as connection:
+        async with database.transaction() as connection:
             await connection.execute("select pg_terminate_backend(pg_backend_pid())")
     async with database.connection() as connection:
         assert await connection.fetchval("select 1") == 1

@@ -1,8 +1,7 @@
 """SQL of answers: what bears on one, read under its batch's lock, and what it changes, written in one statement.
 
-All of it runs in transactions by index: `leases` may be empty when a statement is prepared, and hold thousands of dead
-rows later. Whoever changes the answers of a batch updates the batch's row in the same transaction, also when `taken`
-comes out the same: see HOLD.
+Whoever changes the answers of a batch updates the batch's row in the same transaction, also when `taken` comes out the
+same: see HOLD.
 """
 
 from collections.abc import Collection
@@ -23,13 +22,16 @@ from comfylabel.db.pool import Connection, Record
 # it was then is the batch that is locked now. It saves a round trip to all who did not have to wait.
 #
 # Answers in the order in which they wait for a place: see overlap.py.
-HOLD = """
-with task as materialized (
+LOCKED = """
+task as materialized (
   select id, state, overlap, blind, ab_test_id from tasks where id = $1 for key share
 ), batch as materialized (
   select b.id, b.task_id, b.prompt_id, b.candidates, b.taken, b.spam_at is not null as closed, b.xmin as version
   from task cross join batches b where b.id = $2 for no key update of b
 )
+"""
+HOLD = f"""
+with {LOCKED}
 select (task.id, task.state, task.overlap, task.blind, task.ab_test_id) as task,
   case when batch.id is not null then
     (batch.id, batch.task_id, batch.prompt_id, batch.candidates, batch.taken, batch.closed) end as batch,

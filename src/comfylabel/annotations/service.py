@@ -9,7 +9,7 @@ import asyncpg
 
 from comfylabel.ab_tests.service import AbTestService
 from comfylabel.accounts.schemas import Principal, Role
-from comfylabel.annotations import answers_repository, batches_repository, repository
+from comfylabel.annotations import answers_repository, batches_repository, first_answer_repository, repository
 from comfylabel.annotations.answer import Answer, Kind, check_slot_order, read_answer
 from comfylabel.annotations.answers_repository import Filled, Turn
 from comfylabel.annotations.batches import Page, Position, SignUrl, cut_page
@@ -22,6 +22,9 @@ from comfylabel.errors import Conflict, Forbidden, InvalidInput, NotFound, Wrong
 
 # Images arrive in RUNNING and stay after the end, however it came about.
 LABELLED_STATES = frozenset({"RUNNING", "DONE", "FAILED"})
+
+# Candidates of a batch that was not looked at yet: an index beyond its own names no image of it.
+_MANY = 2**31
 
 _SHOWN_AS_ADDRESS = {"thumbnail": "thumbnail_uri", "preview": "preview_uri", "fullres": "image_uri"}
 _HIDDEN_WHEN_BLIND = ("seed", "batch_index", "batch_size", "worker_id", "worker", "submission_id", "metadata")
@@ -47,7 +50,9 @@ class AnnotationService:
         if given.user_id not in (None, principal.user_id):
             raise Forbidden("This answer was given by somebody else: only they can send it.", code="other_user")
         try:
-            async with self._database.transaction_by_index() as connection:
+            if ordinary := await self._store_ordinary(principal.user_id, given):
+                return ordinary
+            async with self._database.transaction() as connection:
                 if isinstance(given, Undo):
                     task_id, stored = await _undo(connection, principal.user_id, given)
                 else:
@@ -59,6 +64,19 @@ class AnnotationService:
         if stored.frees:
             self._came_back(task_id)
         return stored
+
+    async def _store_ordinary(self, user_id: UUID, given: NewAnnotation | Undo) -> Stored | None:
+        """Nearly every answer; None where there is more to weigh, and nothing is stored."""
+        answer = _ordinary(given, user_id)
+        if answer is None:
+            return None
+        assert isinstance(given, NewAnnotation)
+        annotation_id = uuid7()
+        async with self._database.connection() as connection:
+            stored = await first_answer_repository.store(
+                connection, annotation_id, user_id, given=given, answer=answer, labelled_states=LABELLED_STATES
+            )
+        return Stored(annotation_id, "stored", surplus=False) if stored else None
 
     async def _store(self, connection: Connection, user_id: UUID, given: NewAnnotation) -> Stored:
         held = await answers_repository.hold(
@@ -145,6 +163,19 @@ def hides(principal: Principal, *, blind: bool) -> bool:
     return blind and principal.role is Role.ANNOTATOR
 
 
+def _ordinary(given: NewAnnotation | Undo, user_id: UUID) -> Answer | None:
+    """A choice or a tie in which nothing is wrong, as far as that can be said without the batch."""
+    if isinstance(given, Undo):
+        return None
+    try:
+        answer = _answer(given, _MANY)
+    except InvalidInput:
+        return None
+    order = given.slot_order
+    was_dealt = order is None or order == deal(given.batch_id, user_id, len(order))
+    return answer if answer.kind in (Kind.CHOICE, Kind.TIE) and was_dealt else None
+
+
 def _judged(held: Held | None, given: NewAnnotation) -> tuple[Held, LabelledBatch]:
     if held is None:
         raise NotFound(f"There is no task {given.task_id}.")
@@ -177,15 +208,19 @@ def _client_id_reused(given: NewAnnotation | Undo) -> Conflict:
 def _read(given: NewAnnotation, batch: LabelledBatch, user_id: UUID) -> Answer:
     if batch.candidates is None:
         raise Conflict("This batch is not ready: its images are still being made.", code="batch_not_ready")
-    answer = read_answer(
+    answer = _answer(given, batch.candidates)
+    check_slot_order(given.slot_order, deal(batch.id, user_id, batch.candidates))
+    return answer
+
+
+def _answer(given: NewAnnotation, candidates: int) -> Answer:
+    return read_answer(
         kind=given.kind,
         chosen_index=given.chosen_index,
         rejected_index=given.rejected_index,
         spam=given.spam,
-        candidates=batch.candidates,
+        candidates=candidates,
     )
-    check_slot_order(given.slot_order, deal(batch.id, user_id, batch.candidates))
-    return answer
 
 
 def _judged_images(answer: Answer, held: Held) -> tuple[UUID | None, UUID | None]:

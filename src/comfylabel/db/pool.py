@@ -31,12 +31,15 @@ class Database:
         self.url = url
 
     @classmethod
-    async def connect(cls, url: str, *, min_size: int = 1, max_size: int = 16) -> "Database":
+    async def connect(cls, url: str, *, min_size: int = 1, max_size: int = 16, by_index: bool = False) -> "Database":
+        """`by_index`: for statements that touch a few rows each. A prepared statement keeps the plan that it was made
+        with: of a table that held nothing then, to read it from end to end, which is no good plan an hour later.
+        """
         pool = await asyncpg.create_pool(
             url,
             min_size=min_size,
             max_size=max_size,
-            init=set_codecs,
+            init=_prepare_by_index if by_index else set_codecs,
             reset=_nothing_to_reset,
             server_settings={"timezone": "UTC", "application_name": "comfylabel"},
         )
@@ -57,27 +60,18 @@ class Database:
         async with self.pool.acquire() as connection, connection.transaction():
             yield connection
 
-    @asynccontextmanager
-    async def transaction_by_index(self) -> AsyncIterator[Connection]:
-        """As `transaction`, for statements that touch a few rows. A prepared statement keeps the plan that it was made
-        with: of a table that held nothing then, to read it from end to end, which is no good plan an hour later.
-        """
-        async with self.pool.acquire() as connection:
-            await connection.execute(_BEGIN_BY_INDEX)
-            try:
-                yield connection
-            except BaseException:
-                await connection.execute("rollback")
-                raise
-            await connection.execute("commit")
+
+# A scan that cannot be avoided has a cost, before PostgreSQL 18, that would have the statement compiled.
+_BY_INDEX = "set enable_seqscan = off; set jit = off"
 
 
-# In one message, so that it costs no round trip more than BEGIN alone.
-_BEGIN_BY_INDEX = "begin; set local enable_seqscan = off"
+async def _prepare_by_index(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    await set_codecs(connection)
+    await connection.execute(_BY_INDEX)
 
 
 async def _nothing_to_reset(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Saves every request a round trip. No statement of ours changes a session: settings are `set local`, locks end
+    """Saves every request a round trip. No request of ours changes a session: its settings are `set local`, locks end
     with their transaction, and what was left open is rolled back by asyncpg itself.
     """
 
