@@ -74,9 +74,11 @@ class Site:
         listener = listener or socket.create_server(("127.0.0.1", self.port))
         settings = settings_for(self.data_dir, port=self.port, **self.settings)
         self._app = create_app(settings, database_url=self.database_url)
-        server = uvicorn.Server(uvicorn.Config(self._noting, log_config=None, timeout_graceful_shutdown=1))
+        config = uvicorn.Config(self._noting, interface="asgi3", log_config=None, timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         await until(lambda: server.started or serving.done())
+        assert server.started, "the server does not start"
         self._server, self._serving = server, serving
 
     async def _noting(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -189,6 +191,13 @@ class Site:
 
     async def rows(self, task: TaskRows) -> list[dict[str, Any]]:
         return [dict(row) for row in await self.database.pool.fetch(_ANSWERS, task.id)]
+
+    async def until_rows(self, task: TaskRows, count: int) -> list[dict[str, Any]]:
+        async def all_there() -> bool:
+            return len(await self.rows(task)) >= count
+
+        await until(all_there)
+        return await self.rows(task)
 
     async def until_answers(self, task: TaskRows, expected: Sequence[tuple[int, str, int | None, int | None]]) -> None:
         """Wait for as many answers as expected, then compare them."""

@@ -163,7 +163,7 @@ async def test_the_full_resolution_comes_with_the_zoom(people: People, site: Sit
 
 @pytest.mark.parametrize("device", [PHONE, DESK], ids=["phone", "desk"])
 async def test_pictures_of_every_shape(people: People, site: Site, device: dict[str, Any]):
-    shapes = [(832, 1216), (1216, 832), (4096, 4096), (256, 1024)]
+    shapes = [(832, 1216), (1216, 832), (4096, 4096), (512, 1024)]
     task = await site.add_task(prompts=len(shapes), shapes=shapes)
     sitting = await Sitting.begin(people, task, device)
 

@@ -257,3 +257,24 @@ async def test_an_answer_is_felt_unless_it_is_turned_off(people: People, site: S
     await sitting.shown(2)
 
     assert await page.evaluate("felt") == [8]
+
+
+async def test_more_candidates_than_fit_are_reached_by_finger(people: People, site: Site):
+    """There, and only there, a drag up scrolls."""
+    sitting = await Sitting.begin(people, await site.add_task(prompts=2, seeds=20, batch_size=1), PHONE)
+    touch = await Touch.of(sitting.page)
+    await sitting.shown(0)
+    last = sitting.tile(19)
+    assert (await middle_of(last))[1] > PHONE["viewport"]["height"]
+
+    for _ in range(6):
+        await touch.drag((200, 520), (200, 150))
+    await sitting.page.wait_for_function(
+        "() => document.querySelector('[data-shown] [data-place=\"19\"]').getBoundingClientRect().bottom < innerHeight"
+    )
+    await sitting.is_zoomed(zoomed=False)
+    await touch.tap(await middle_of(last))
+
+    await sitting.shown(1)
+    row = (await site.until_rows(sitting.task, 1))[0]
+    assert row["slot_order"][19] == row["chosen_index"]
