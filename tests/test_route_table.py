@@ -127,7 +127,17 @@ def routes_of(app: FastAPI) -> Iterator[tuple[str, str]]:
 
 async def call(client: httpx.AsyncClient, row: Row, **headers: str) -> httpx.Response:
     path = row.path.replace("{key:path}", "tasks/x.png")
-    for name in ("token_id", "task_id", "batch_id", "generation_id", "workflow_id", "pool_id", "prompt_id", "user_id", "worker_id"):
+    for name in (
+        "token_id",
+        "task_id",
+        "batch_id",
+        "generation_id",
+        "workflow_id",
+        "pool_id",
+        "prompt_id",
+        "user_id",
+        "worker_id",
+    ):
         path = path.replace(f"{{{name}}}", SOME_ID)
     body = row.body or {} if row.method in {"POST", "PUT", "PATCH"} else None
     return await client.request(row.method, path, headers=headers, json=body)

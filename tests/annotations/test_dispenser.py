@@ -15,6 +15,8 @@ from tests.support.labelling_desk import Desk, ids
 from tests.support.rows import TaskRows, add_task, annotate, finish_batches
 from tests.support.unchanged import nothing_changes
 
+pytestmark = pytest.mark.postgres_16_too
+
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LONGER_THAN_A_LEASE = timedelta(minutes=15, seconds=1)
 OVER_A_MINUTE = timedelta(seconds=61)

@@ -83,3 +83,33 @@ select task_id, user_id, max(created_at), count(*) from annotations group by tas
 
 analyze;
 """
+
+
+def batches_of(tasks: int, each: int) -> str:
+    """Bare batches of that many tasks, half of them labelled: no prompt, no image, and no statistics about them."""
+    return f"""
+set session_replication_role = replica;
+insert into batches (id, task_id, prompt_id, position, total, done, candidates, ready_at, taken)
+select gen_random_uuid(), md5('other ' || t)::uuid, gen_random_uuid(), p, 4, 4, 4,
+  now() - interval '1 day' + p * interval '1 second', p % 2
+from generate_series(1, {tasks}) t, generate_series(1, {each}) p;
+set session_replication_role = origin;
+"""
+
+
+# For the task that is looked at: ready one second after the other, in the order of their positions. In a transaction,
+# after WITHOUT_GUARDS: a running task takes no new prompts.
+WITHOUT_GUARDS = "set local session_replication_role = replica"
+MORE_BATCHES = """
+with more as materialized (
+  select gen_random_uuid() as id, gen_random_uuid() as prompt_id, b.*, number
+  from (select task_id, position, total, done, candidates, ready_at from batches
+        where task_id = $1 order by position desc limit 1) b,
+    generate_series(1, $2::int) number
+), prompted as (
+  insert into prompts (id, task_id, position, text) select prompt_id, task_id, position + number, 'more' from more
+)
+insert into batches (id, task_id, prompt_id, position, total, done, candidates, ready_at)
+select id, task_id, prompt_id, position + number, total, done, candidates, ready_at + number * interval '1 second'
+from more
+"""

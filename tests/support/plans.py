@@ -5,8 +5,11 @@ from typing import Any
 from comfylabel.db.pool import Connection
 
 
-async def plan(connection: Connection, sql: str, *arguments: Any) -> str:
-    """The generic plan: what a prepared statement runs from its sixth execution on."""
+async def plan(connection: Connection, sql: str, *arguments: Any, settings: str | None = None) -> str:
+    """The generic plan: what a prepared statement runs from its sixth execution on.
+
+    `settings`: calls of set_config that the statement's own transaction begins with.
+    """
     prepared = await connection.prepare(sql)
     literals = []
     for argument, parameter in zip(arguments, prepared.get_parameters(), strict=True):
@@ -17,6 +20,8 @@ async def plan(connection: Connection, sql: str, *arguments: Any) -> str:
     await transaction.start()
     try:
         await connection.execute("set local plan_cache_mode = force_generic_plan")
+        if settings:
+            await connection.execute(f"select {settings}")
         values = f"({', '.join(literals)})" if literals else ""
         lines = await connection.fetch(f"explain (costs off) execute planned{values}")
     finally:

@@ -102,16 +102,16 @@ def fresh_database(server_url: str, template: str = MIGRATED) -> Iterator[str]:
             connection.execute(f"drop database {name} with (force)")
 
 
-def ensure_crowd(directory: Path, server_url: str) -> None:
+def ensure_crowd(directory: Path, server_url: str, name: str = CROWDED, load: str = crowd.LOAD) -> None:
     """Make the template that `crowded_database` copies: 5 s, once a session."""
-    made = directory / f"crowded-{hashlib.sha256(server_url.encode()).hexdigest()}"
+    made = directory / f"{name}-{hashlib.sha256(server_url.encode()).hexdigest()}"
     with FileLock(directory / "crowding.lock"):
         if made.exists():
             return
         with psycopg.connect(server_url, autocommit=True) as connection:
-            connection.execute(f"create database {CROWDED} template {MIGRATED} strategy file_copy")
-        with psycopg.connect(url_of(server_url, CROWDED), autocommit=True) as connection:
-            connection.execute(crowd.LOAD)
+            connection.execute(f"create database {name} template {MIGRATED} strategy file_copy")
+        with psycopg.connect(url_of(server_url, name), autocommit=True) as connection:
+            connection.execute(load)
         made.touch()
 
 

@@ -8,6 +8,16 @@ from comfylabel.annotations.batches import BatchRow, Position
 from comfylabel.db.pool import Connection
 
 
+def of_person(table: str, batch: str, user: str) -> str:
+    """The condition on that person's row about that batch, found by the index on (batch_id, user_id).
+
+    The equalities alone say it. But a plan that was made while the table was empty, and is kept, may then go through
+    all that the person has answered since, for each batch: as rows, no other index is as good.
+    """
+    row, wanted = f"({table}.batch_id, {table}.user_id)", f"({batch}, {user})"
+    return f"{table}.batch_id = {batch} and {row} >= {wanted} and {row} <= {wanted}"
+
+
 def _shown(source: str, user: str) -> str:
     """Prompt, images and answer are subqueries of one row, not joins: a generic plan expects a tenth of the task
     behind a `limit $4` and would hash whole tables to join them. Where an image has no tile, its preview stands in.
@@ -18,7 +28,7 @@ select {source}.id, {source}.ready_at,
        images.*,
        (select jsonb_build_object('id', a.id, 'kind', a.kind, 'chosen_index', a.chosen_index,
                 'rejected_index', a.rejected_index, 'spam', a.spam, 'surplus', a.surplus)
-        from annotations a where a.batch_id = {source}.id and a.user_id = {user}) as my_annotation
+        from annotations a where {of_person("a", f"{source}.id", user)}) as my_annotation
 from {source} cross join lateral (
   select coalesce(array_agg(g.id), '{{}}') as generation_ids,
          coalesce(array_agg(g.seed_value), '{{}}') as seeds,

@@ -4,7 +4,6 @@ A lease decides what is served, never what is accepted (docs/decisions/0006). Th
 the statements and the order of locks in leases_repository.py, what a process remembers in hints.py.
 """
 
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +13,7 @@ from uuid import UUID
 from comfylabel.ab_tests.bucketing import Variant
 from comfylabel.ab_tests.service import AbTestService
 from comfylabel.accounts.schemas import Principal
-from comfylabel.annotations import batches_repository, leases_repository, repository
+from comfylabel.annotations import batches_repository, leases_repository
 from comfylabel.annotations.batches import to_item
 from comfylabel.annotations.deal import deal
 from comfylabel.annotations.hints import BEFORE_ALL, Marks, OpenCounts, Place, Walk
@@ -109,7 +108,7 @@ class Dispenser:
     async def release(self, principal: Principal, task_id: UUID, batch_ids: Sequence[UUID] | None) -> int:
         """Give back these leases, or all; how many that were."""
         async with self._database.transaction() as connection:
-            if await repository.hold_task(connection, task_id) is None:
+            if await leases_repository.hold(connection, task_id) is None:
                 raise _no_task(task_id)
             released = await leases_repository.release(connection, task_id, principal.user_id, batch_ids)
         self.came_back(task_id)
@@ -137,10 +136,10 @@ class Dispenser:
             raise _no_task(task_id)
         if task.state not in LABELLED_STATES:
             raise WrongState(f"This task is {task.state}: nothing in it can be judged before it runs.")
-        known, began = self._counts.recent(task.id), time.monotonic()
+        known, began = self._counts.recent(task.id), self._counts.clock()
         look = await leases_repository.look(connection, task, principal.user_id, known)
         if known is None:
-            self._counts.learn(task.id, look.open, look.active, time.monotonic() - began, most)
+            self._counts.learn(task.id, look.open, look.active, self._counts.clock() - began, most)
         return _Visit(connection, principal, task, look, share(look.open, look.active, most))
 
     async def _fill(self, visit: _Visit, asked: Asked) -> list[UUID]:
@@ -157,19 +156,20 @@ class Dispenser:
             queue += await leases_repository.take_named(connection, task, me, shown, visit.hold - len(queue))
         wanted = min(asked.count, visit.hold)
         if len(queue) < wanted:
-            queue += await self._take(visit, wanted - len(queue))
+            queue += await self._take(visit, wanted - len(queue), has_none=not queue)
         if len(queue) < wanted:
             their_share = share(visit.look.open, visit.look.active, HOLD_OFFLINE)
             queue += await leases_repository.take_over(connection, task, me, their_share, wanted - len(queue))
         return in_order_of(asked.have, queue)
 
-    async def _take(self, visit: _Visit, most: int) -> list[UUID]:
+    async def _take(self, visit: _Visit, most: int, *, has_none: bool) -> list[UUID]:
         """From the marks on, and again from the start when that was too little: something may have come back."""
         task_id, levels = visit.task.id, visit.levels
         if visit.freed:
             return await self._walk(visit, most, [BEFORE_ALL] * len(levels))
         found = await self._walk(visit, most, self._marks.starts(task_id, visit.user_id, levels))
-        if len(found) < most and self._marks.drop(task_id, visit.user_id, levels):
+        hungry = has_none and not found
+        if len(found) < most and self._marks.drop(task_id, visit.user_id, levels, whatever_it_costs=hungry):
             starts = self._marks.starts(task_id, visit.user_id, levels)
             found += await self._walk(visit, most - len(found), starts)
         return found

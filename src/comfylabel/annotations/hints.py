@@ -23,8 +23,10 @@ COUNTING_SHARE = 0.02
 CHEAP_SECONDS = 0.005
 # Marks are 200 bytes each; beyond so many, whoever comes next looks from the start once.
 MOST_MARKS = 20_000
-# So few are counted anew for every answer: a hundred entries of an index cost 10 us.
+# So few are counted anew for every answer: a thousand entries of an index cost 0.2 ms. Unless they stand behind the
+# dead entries of a long task, which nobody could sweep up yet.
 COUNTED_ALWAYS = 1000
+COUNTED_QUICKLY = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,17 @@ class Marks:
                 del marks[user_id, level]
         return [marks[user_id, level].place if (user_id, level) in marks else BEFORE_ALL for level in levels]
 
-    def drop(self, task_id: UUID, user_id: UUID, levels: Sequence[int]) -> bool:
-        """After a look that found too little: whether looking from the start may find more."""
+    def drop(self, task_id: UUID, user_id: UUID, levels: Sequence[int], *, whatever_it_costs: bool) -> bool:
+        """After a look that found too little: whether looking from the start may find more.
+
+        What was expensive to learn is learned again only after a while, or by somebody who has nothing at all.
+        """
         marks, now = self._tasks.get(task_id, {}), self.clock()
         old = [
             (user_id, level)
             for level in levels
-            if (mark := marks.get((user_id, level))) and now >= mark.walked_at + mark.cost / RETRY_SHARE
+            if (mark := marks.get((user_id, level)))
+            and (whatever_it_costs or now >= mark.walked_at + mark.cost / RETRY_SHARE)
         ]
         for key in old:
             del marks[key]
@@ -133,7 +139,7 @@ class OpenCounts:
 
     def learn(self, task_id: UUID, batches: int, active: int, took: float, most: int) -> None:
         """`most`: how many one person may hold. A share must be exact before it is smaller than that."""
-        if batches <= max(COUNTED_ALWAYS, 2 * most * active):
+        if batches <= max(COUNTED_ALWAYS, 2 * most * active) and took < COUNTED_QUICKLY:
             self._counts.pop(task_id, None)
             return
         if len(self._counts) > COUNTED_ALWAYS:

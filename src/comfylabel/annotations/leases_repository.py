@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from comfylabel.annotations.batches_repository import of_person
 from comfylabel.annotations.hints import Place
 from comfylabel.annotations.schemas import LabelledTask
 from comfylabel.annotations.share import IDLE, LEASE, Held
@@ -20,7 +21,8 @@ from comfylabel.db.pool import Connection, Record
 # with the first statement of the transaction, for that transaction only.
 BY_INDEX = """
 set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+set_config('enable_sort', 'off', true)
 """
 
 _TASK_COLUMNS = "id, state, overlap, blind, ab_test_id"
@@ -54,6 +56,15 @@ async def look_in(connection: Connection, task_id: UUID) -> LabelledTask | None:
     return _task(row) if row else None
 
 
+HOLD = f"select {_TASK_COLUMNS}, {BY_INDEX} from tasks where id = $1 for key share"
+
+
+async def hold(connection: Connection, task_id: UUID) -> LabelledTask | None:
+    """As `enter`, for who takes batches before the person's row."""
+    row = await connection.fetchrow(HOLD, task_id)
+    return _task(row) if row else None
+
+
 def _task(row: Record) -> LabelledTask:
     return LabelledTask(row["id"], row["state"], row["overlap"], row["blind"], row["ab_test_id"])
 
@@ -70,8 +81,12 @@ class Look:
     open: int
 
 
+def _not_answered(batch: str) -> str:
+    return f"(select a.id from annotations a where {of_person('a', batch, '$2')}) is null"
+
+
 # A subquery where a join would do, and `offset 0`, keep the planner from reading a whole table in place of a few rows.
-LOOK = """
+LOOK = f"""
 select people.*, mine.*,
   case when $4 then (
     select count(*) from batches
@@ -85,14 +100,14 @@ from (
          max(seen_at) filter (where user_id = $2) as seen_at,
          count(*) filter (where seen_at > now() - $5::interval) as active,
          coalesce(array_agg(user_id) filter (where seen_at <= now() - $5::interval and user_id <> $2 and exists (
-           select from leases l where l.task_id = p.task_id and l.user_id = p.user_id)), '{}') as gone
+           select from leases l where l.task_id = p.task_id and l.user_id = p.user_id)), '{{}}') as gone
   from labellers p where task_id = $1
 ) people cross join (
-  select coalesce(array_agg(l.batch_id order by l.created_at, b.ready_at, b.id), '{}') as held,
-         coalesce(array_agg(b.good order by l.created_at, b.ready_at, b.id), '{}') as good
+  select coalesce(array_agg(l.batch_id order by l.created_at, b.ready_at, b.id), '{{}}') as held,
+         coalesce(array_agg(b.good order by l.created_at, b.ready_at, b.id), '{{}}') as good
   from leases l cross join lateral (
     select id, ready_at, ready_at is not null and spam_at is null and taken <= $3
-           and (select a.id from annotations a where a.batch_id = batches.id and a.user_id = $2) is null as good
+           and {_not_answered("batches.id")} as good
     from batches where id = l.batch_id offset 0
   ) b
   where l.task_id = $1 and l.user_id = $2
@@ -157,10 +172,9 @@ async def reclaim(connection: Connection, task_id: UUID, gone: Collection[UUID])
     return bool(await connection.fetch(RECLAIM, task_id, list(gone), LEASE))
 
 
-_FREE_FOR_ME = """
-  and ready_at is not null and spam_at is null
-  and (select a.id from annotations a where a.batch_id = batches.id and a.user_id = $2) is null
-  and (select l.batch_id from leases l where l.batch_id = batches.id and l.user_id = $2) is null
+_FREE_FOR_ME = f"""
+  and ready_at is not null and spam_at is null and {_not_answered("batches.id")}
+  and (select l.batch_id from leases l where {of_person("l", "batches.id", "$2")}) is null
 """
 _LEASE_PICKED = """
 leased as (
@@ -185,18 +199,19 @@ async def take_named(
     return [row["id"] for row in rows]
 
 
-# The highest level first: what others have begun is finished before something new is begun. Within a level it is one
-# range of the index batches_free, from the mark on. Written (task_id, taken, ...) > (...): with `ready_at > ...` alone
-# a generic plan may walk every older task.
+# The highest level first: what others have begun is finished before something new is begun. A level is one range of
+# the index batches_free, and a mark is where in it to begin. Written (taken, ...) > (...) and not `taken = ...`: a scan
+# begins at what is equal, whatever the mark; and then batches_ready gives the same order, so that a plan may go through
+# everything that was labelled.
 def _picked(lock: str) -> str:
     return f"""
   select free.id, free.taken as level, free.ready_at
   from unnest($4::int[], $5::timestamptz[], $6::uuid[]) as start (level, at, id)
   cross join lateral (
     select id, taken, ready_at from batches
-    where task_id = $1 and taken = start.level
-      and (task_id, taken, ready_at, id) > ($1, start.level, start.at, start.id) {_FREE_FOR_ME}
-    order by task_id, taken, ready_at, id limit $3 {lock}
+    where task_id = $1 and (taken, ready_at, id) > (start.level, start.at, start.id) and taken <= start.level
+      {_FREE_FOR_ME}
+    order by taken, ready_at, id limit $3 {lock}
   ) free limit $3
 """
 
@@ -282,13 +297,13 @@ async def take_over(
 
 
 # A batch that is being made is open, or has an open submission.
-TO_COME = """
+TO_COME = f"""
 select exists (select from batches where task_id = $1 and done + failed + running < total)
     or exists (select from submissions where task_id = $1 and ended_at is null) as to_come,
   exists (
     select from leases l where l.task_id = $1 and l.user_id <> $2
       and (select spam_at from batches where id = l.batch_id) is null
-      and (select a.id from annotations a where a.batch_id = l.batch_id and a.user_id = $2) is null
+      and {_not_answered("l.batch_id")}
   ) as held_by_others
 """
 
