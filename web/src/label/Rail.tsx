@@ -45,6 +45,10 @@ function BatchButton(props: RailProps & { batch: Batch; index: number }) {
   const { sitting, batch, index, settled } = props;
   const isCurrent = useComputed(() => settled.value === index);
   const answered = useComputed(() => sitting.answers.value.has(batch.batch_id));
+  // No picture is fetched for the rail: it shows those that are here.
+  const here = useComputed(() => isCurrent.value || answered.value || sitting.isHere(batch, 0, 'thumbnails'));
+  const seen = useRef(false);
+  seen.current ||= here.value;
   return (
     <button
       class="rail-item"
@@ -56,7 +60,7 @@ function BatchButton(props: RailProps & { batch: Batch; index: number }) {
       data-done={answered}
       onClick={() => sitting.show(index)}
     >
-      <img src={sitting.picture(batch, 0, 'thumbnails')} alt="" decoding="async" draggable={false} />
+      {seen.current && <img src={sitting.picture(batch, 0, 'thumbnails')} alt="" decoding="async" draggable={false} />}
     </button>
   );
 }
