@@ -230,9 +230,17 @@ function usePainted(sitting: Sitting, settled: ReadonlySignal<number>, stage: { 
     const batch = sitting.current.value;
     if (!batch || settled.value !== sitting.at.value) return;
     const images = [...(stage.current?.querySelectorAll<HTMLImageElement>('[data-shown] img') ?? [])];
-    const coming = images.filter((image) => !image.complete).map((image) => image.decode().catch(() => {}));
+    const coming = images.filter((image) => !image.complete).map(arrival);
     void Promise.all(coming).then(() => {
       if (sitting.current.peek() === batch) sitting.painted();
     });
+  });
+}
+
+/** Not decode(): that says nothing when the picture is taken away before it has come. */
+function arrival(image: HTMLImageElement): Promise<unknown> {
+  return new Promise((arrived) => {
+    image.addEventListener('load', arrived, { once: true });
+    image.addEventListener('error', arrived, { once: true });
   });
 }
