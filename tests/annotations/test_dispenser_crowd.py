@@ -64,7 +64,7 @@ class TickingClock(Clock):
 
 @pytest.fixture
 async def many(session_dir: Path, server_url: str) -> AsyncIterator[Database]:
-    """200,000 batches of other tasks, analysed, through one connection."""
+    """200,000 batches of other tasks, analysed, through one connection of the kind that labelling uses."""
     ensure_crowd(session_dir, server_url, "many_batches", f"{OTHERS} analyze;")
     with fresh_database(server_url, "many_batches") as url:
         async with one_connection(url) as database:
@@ -73,7 +73,7 @@ async def many(session_dir: Path, server_url: str) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def one_connection(url: str) -> AsyncIterator[Database]:
-    database = await Database.connect(url, min_size=1, max_size=1)
+    database = await Database.connect(url, max_size=1, by_index=True)
     try:
         yield database
     finally:
@@ -120,7 +120,7 @@ def assert_few(reads: Reads) -> None:
 async def test_the_next_free_batch_is_the_first_of_one_range(many: Database, query: str):
     async with many.connection() as connection:
         arguments = (uuid7(), uuid7(), 20, [1, 0], [BEFORE_ALL[0]] * 2, [BEFORE_ALL[1]] * 2)
-        shown = await plan(connection, query, *arguments, settings=leases_repository.BY_INDEX)
+        shown = await plan(connection, query, *arguments, by_index=True)
 
     for scan in (
         r"Index (Only )?Scan using batches_free on batches",

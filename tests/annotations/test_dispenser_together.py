@@ -157,6 +157,22 @@ async def test_who_comes_back_while_another_asks_keeps_everything(pair: tuple[De
     await here.check()
 
 
+async def test_an_idle_person_who_comes_back_while_another_is_hungry_keeps_everything(
+    pair: tuple[Desk, Desk, TaskRows],
+):
+    here, there, task = pair
+    ann, ben = await here.person("ann"), await here.person("ben")
+    await here.ask(ann)
+    await there.next(ben)
+    await here.away_for(ann, timedelta(seconds=61))
+    async with here.database.transaction() as connection:
+        await leases_repository.enter(connection, task.id, ann.user_id, LABELLED_STATES)
+        assert ids(await asyncio.wait_for(there.next(ben), AT_ONCE)) == []
+    assert len(await here.holders()) == 6
+    await here.away_for(ann, timedelta(seconds=61))
+    assert len(await there.ask(ben)) == 3
+
+
 async def test_who_comes_back_after_another_asked_first_knows_what_is_gone(pair: tuple[Desk, Desk, TaskRows]):
     here, there, task = pair
     ann, ben = await here.person("ann"), await here.person("ben")

@@ -51,7 +51,6 @@ async def test_batches_named_by_id_are_shown_by_index_only(crowded_database: Dat
     assert "Hash" not in shown, shown
 
 
-BY_INDEX = "set_config('enable_seqscan', 'off', true)"  # as in the pool of labelling
 FILLED = ("choice", 0, 1, ONE, OTHER, False, False, [1, 0], "A", "c1", 1830)
 TURN = (ONE, OTHER, ONE, 1, False)
 STATEMENTS = {
@@ -76,7 +75,7 @@ async def test_an_answer_finds_its_rows_by_index_only(
     query, arguments = STATEMENTS[statement]
     async with (crowded_database if rows == "many rows" else database).connection() as connection:
         await connection.execute("analyze")
-        shown = await plan(connection, query, *arguments, settings=BY_INDEX)
+        shown = await plan(connection, query, *arguments, by_index=True)
     assert scanned(shown) == set(), shown
 
 

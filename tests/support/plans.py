@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from comfylabel.db.pool import Connection
+from comfylabel.db.pool import PLAN_BY_INDEX, Connection
 
 
-async def plan(connection: Connection, sql: str, *arguments: Any, settings: str | None = None) -> str:
+async def plan(connection: Connection, sql: str, *arguments: Any, by_index: bool = False) -> str:
     """The generic plan: what a prepared statement runs from its sixth execution on.
 
-    `settings`: calls of set_config that the statement's own transaction begins with.
+    `by_index`: as the pool of labelling plans.
     """
     prepared = await connection.prepare(sql)
     literals = []
@@ -20,8 +20,8 @@ async def plan(connection: Connection, sql: str, *arguments: Any, settings: str 
     await transaction.start()
     try:
         await connection.execute("set local plan_cache_mode = force_generic_plan")
-        if settings:
-            await connection.execute(f"select {settings}")
+        for setting in PLAN_BY_INDEX if by_index else ():
+            await connection.execute(f"set local {setting} = off")
         values = f"({', '.join(literals)})" if literals else ""
         lines = await connection.fetch(f"explain (costs off) execute planned{values}")
     finally:

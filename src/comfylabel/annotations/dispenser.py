@@ -13,7 +13,7 @@ from uuid import UUID
 from comfylabel.ab_tests.bucketing import Variant
 from comfylabel.ab_tests.service import AbTestService
 from comfylabel.accounts.schemas import Principal
-from comfylabel.annotations import batches_repository, leases_repository
+from comfylabel.annotations import batches_repository, leases_repository, repository
 from comfylabel.annotations.batches import to_item
 from comfylabel.annotations.deal import deal
 from comfylabel.annotations.hints import BEFORE_ALL, Marks, OpenCounts, Place, Walk
@@ -73,6 +73,8 @@ class _Visit:
 
 
 class Dispenser:
+    """`database` plans by index: every statement here touches a few rows."""
+
     def __init__(self, database: Database, ab_tests: AbTestService, sign: Sign) -> None:
         self._database = database
         self._ab_tests = ab_tests
@@ -98,7 +100,7 @@ class Dispenser:
     async def peek(self, principal: Principal, task_id: UUID, limit: int) -> dict[str, Any]:
         """The same answer from what the person holds already, else with the first free batch; it writes nothing."""
         async with self._database.transaction() as connection:
-            task = await leases_repository.look_in(connection, task_id)
+            task = await repository.task(connection, task_id)
             visit = await self._visit(connection, principal, task_id, task, HOLD)
             held = sort_out(visit.look.held, (), visit.hold).keep
             queue = held or await self._first_free(visit, [BEFORE_ALL] * visit.task.overlap)
@@ -108,7 +110,7 @@ class Dispenser:
     async def release(self, principal: Principal, task_id: UUID, batch_ids: Sequence[UUID] | None) -> int:
         """Give back these leases, or all; how many that were."""
         async with self._database.transaction() as connection:
-            if await leases_repository.hold(connection, task_id) is None:
+            if await repository.hold_task(connection, task_id) is None:
                 raise _no_task(task_id)
             released = await leases_repository.release(connection, task_id, principal.user_id, batch_ids)
         self.came_back(task_id)
@@ -117,7 +119,7 @@ class Dispenser:
     async def batch(self, principal: Principal, task_id: UUID, batch_id: UUID) -> dict[str, Any]:
         """One ready batch as it is shown, with addresses as of now; it leases nothing."""
         async with self._database.transaction() as connection:
-            task = await leases_repository.look_in(connection, task_id)
+            task = await repository.task(connection, task_id)
             if task is None:
                 raise _no_task(task_id)
             if not await leases_repository.is_ready(connection, task_id, batch_id):

@@ -3,6 +3,8 @@
 `batches.taken` = answers that count + leases; whoever changes either changes it too, with the batch's row locked. Locks
 are taken in one order: task, labellers (one's own; others' by `skip locked` only), batches, leases. Nothing here waits
 for a batch while it holds a row of labellers, because an answer holds its batch and waits for that row.
+
+All of it runs through connections that plan by index (db/pool.py): a plan from before an import looked as good.
 """
 
 from collections.abc import Collection, Sequence
@@ -16,15 +18,6 @@ from comfylabel.annotations.schemas import LabelledTask
 from comfylabel.annotations.share import IDLE, LEASE, Held
 from comfylabel.db.pool import Connection, Record
 
-# Statements here run in transactions that read by index and nothing else, for the plan of a prepared statement stays
-# as it was made: on tables that were empty then, or that no statistics tell of yet, a scan looked just as good. Set
-# with the first statement of the transaction, for that transaction only.
-BY_INDEX = """
-set_config('enable_seqscan', 'off', true), set_config('enable_bitmapscan', 'off', true),
-set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
-set_config('enable_sort', 'off', true)
-"""
-
 _TASK_COLUMNS = "id, state, overlap, blind, ab_test_id"
 
 # The task before the person's row, as everybody who takes both does.
@@ -35,7 +28,7 @@ with task as materialized (
   insert into labellers (task_id, user_id, seen_at) select id, $2, clock_timestamp() from task where state = any($3)
   on conflict (task_id, user_id) do update set seen_at = greatest(labellers.seen_at, clock_timestamp())
 )
-select {_TASK_COLUMNS}, {BY_INDEX} from task
+select {_TASK_COLUMNS} from task
 """
 
 
@@ -44,24 +37,6 @@ async def enter(
 ) -> LabelledTask | None:
     """A contact, now; whatever else this person does in the task waits until the transaction ends."""
     row = await connection.fetchrow(ENTER, task_id, user_id, list(labelled_states))
-    return _task(row) if row else None
-
-
-LOOK_IN = f"select {_TASK_COLUMNS}, {BY_INDEX} from tasks where id = $1"
-
-
-async def look_in(connection: Connection, task_id: UUID) -> LabelledTask | None:
-    """As `enter`, for who only reads."""
-    row = await connection.fetchrow(LOOK_IN, task_id)
-    return _task(row) if row else None
-
-
-HOLD = f"select {_TASK_COLUMNS}, {BY_INDEX} from tasks where id = $1 for key share"
-
-
-async def hold(connection: Connection, task_id: UUID) -> LabelledTask | None:
-    """As `enter`, for who takes batches before the person's row."""
-    row = await connection.fetchrow(HOLD, task_id)
     return _task(row) if row else None
 
 

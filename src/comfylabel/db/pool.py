@@ -61,8 +61,10 @@ class Database:
             yield connection
 
 
-# A scan that cannot be avoided has a cost, before PostgreSQL 18, that would have the statement compiled.
-_BY_INDEX = "set enable_seqscan = off; set jit = off"
+# Neither a scan nor what needs one. A scan that cannot be avoided has a cost, before PostgreSQL 18, that would have the
+# statement compiled.
+PLAN_BY_INDEX = ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
+_BY_INDEX = ";".join(f"set {setting} = off" for setting in PLAN_BY_INDEX)
 
 
 async def _prepare_by_index(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
