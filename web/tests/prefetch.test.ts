@@ -4,7 +4,7 @@ import { type Depth, type Job, plan, Prefetcher, sizeFor } from '../src/engine/p
 import { settle } from './support.ts';
 
 const batches = Array.from({ length: 60 }, (_, i) => ({ batch_id: `b${i}`, slot_order: [1, 0] }));
-const DEPTH: Depth = { size: 'tiles', batches: 6, saveData: false };
+const DEPTH: Depth = { size: 'tiles', batches: 6, thumbnails: 20, saveData: false };
 
 const keys = (at: number, depth = DEPTH) => plan(batches, at, depth).map((job) => job.key);
 
@@ -45,9 +45,10 @@ test('who asked for fewer bytes gets the tiles of the next two', () => {
 });
 
 test('a variant of the A/B test says how many and which size', () => {
-  const wanted = keys(0, { size: 'previews', batches: 1, saveData: false });
+  const wanted = keys(0, { size: 'previews', batches: 1, thumbnails: 1, saveData: false });
   assert.ok(wanted.includes('b1:0:previews') && !wanted.includes('b2:0:previews'));
-  assert.equal(keys(0, { size: 'thumbnails', batches: 6, saveData: false }).length, 42);
+  assert.ok(!wanted.includes('b2:0:thumbnails'));
+  assert.equal(keys(0, { size: 'thumbnails', batches: 6, thumbnails: 20, saveData: false }).length, 42);
 });
 
 test('the plan of the last batch ends with it, and of none is empty', () => {

@@ -244,7 +244,7 @@ test('the variant decides the size of the pictures', async () => {
     variant: { key: 'large', image_size: 1024, prefetch_batches: 1, cdn_url: null },
   });
   await session.load();
-  session.size.value = 'thumbnails';
+  session.sharp.value = 'thumbnails';
   assert.deepEqual([session.variant.value?.key, session.size.value], ['large', 'previews']);
 });
 

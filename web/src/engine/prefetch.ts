@@ -23,6 +23,8 @@ export interface Depth {
   readonly size: Size;
   /** How many batches ahead have those. */
   readonly batches: number;
+  /** How many batches ahead have their thumbnails. */
+  readonly thumbnails: number;
   /** The person asked the browser for fewer bytes. */
   readonly saveData: boolean;
 }
@@ -59,7 +61,7 @@ export function plan(batches: readonly Pictures[], at: number, depth: Depth): Jo
     }
   };
   const ahead = depth.saveData ? Math.min(FRUGAL_AHEAD, depth.batches) : depth.batches;
-  const far = Math.max(THUMBNAILS_AHEAD, ahead);
+  const far = Math.max(depth.thumbnails, ahead);
   for (let step = 0; step <= far; step++) {
     add(step, 'thumbnails');
     if (step <= ahead) add(step, depth.size);
@@ -154,9 +156,14 @@ export async function loadPicture(
   const picture = new Image();
   picture.decoding = 'async';
   picture.fetchPriority = urgency;
-  // Taking the address away breaks the download off, and decode() says so.
-  signal.addEventListener('abort', () => picture.removeAttribute('src'), { once: true });
   picture.src = url;
-  await picture.decode();
+  const left = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => {
+      // Taking the address away breaks the download off; decode() does not always say so.
+      picture.removeAttribute('src');
+      reject(signal.reason as Error);
+    });
+  });
+  await Promise.race([picture.decode(), left]);
   return picture;
 }

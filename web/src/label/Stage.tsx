@@ -220,7 +220,7 @@ function useSizeOfTiles(sitting: Sitting, box: ReadonlySignal<Box | null>): void
     const count = sitting.mode.value === 'single' ? 1 : batch.slot_order.length;
     const tile = bestGrid(count, box.value, width / height);
     const size = sizeFor(Math.max(tile.width, tile.height) * devicePixelRatio);
-    if (sitting.size.peek() !== size) sitting.size.value = size;
+    sitting.sharp.value = size;
   });
 }
 

@@ -1,6 +1,6 @@
 /** One sitting of one person at one task: which batch is shown, what was answered, what comes next. No DOM in here. */
 import { batch as together, computed, effect, signal } from '@preact/signals';
-import { BATCHES_AHEAD, IN_FLIGHT, IN_FLIGHT_UNSENT, plan, type Size } from '../engine/prefetch.ts';
+import { BATCHES_AHEAD, IN_FLIGHT, IN_FLIGHT_UNSENT, plan, type Size, THUMBNAILS_AHEAD } from '../engine/prefetch.ts';
 import { Answering, type Mail, type Person } from './answering.ts';
 import { Marks } from './marks.ts';
 import { OfflineMode, type OpenKeeping } from './offline.ts';
@@ -27,7 +27,7 @@ const SIZES: Record<number, Size> = { 256: 'thumbnails', 640: 'tiles', 1024: 'pr
 
 export class LabelSession implements Sitting {
   readonly taskId: string;
-  readonly size = signal<Size>('tiles');
+  readonly sharp = signal<Size>('tiles');
   private readonly world: World;
   private readonly answering: Answering;
   private readonly peek = new Peek();
@@ -68,7 +68,6 @@ export class LabelSession implements Sitting {
     });
     this.stops = [
       effect(() => this.stands(this.shownId.value)),
-      effect(() => this.obeyVariant()),
       effect(() => this.fetchAhead()),
       effect(() => this.pictures.limit(this.isLineBusy() ? IN_FLIGHT_UNSENT : IN_FLIGHT)),
     ];
@@ -90,6 +89,7 @@ export class LabelSession implements Sitting {
     return this.offlineMode.state;
   }
 
+  readonly size = computed(() => SIZES[this.variant.value?.image_size ?? 0] ?? this.sharp.value);
   readonly title = computed(() => this.supply.standing.value?.title ?? '');
   readonly blind = computed(() => this.supply.standing.value?.blind ?? false);
   readonly coming = computed(() => this.supply.standing.value?.coming ?? 0);
@@ -270,12 +270,6 @@ export class LabelSession implements Sitting {
     this.watch.restart();
   }
 
-  private obeyVariant(): void {
-    const size = SIZES[this.variant.value?.image_size ?? 0];
-    // Whatever the stage finds sharp.
-    if (size && this.size.value !== size) this.size.value = size;
-  }
-
   private hasPlace(place: number): boolean {
     return place >= 0 && place < (this.current.value?.slot_order.length ?? 0);
   }
@@ -287,8 +281,9 @@ export class LabelSession implements Sitting {
   }
 
   private fetchAhead(): void {
-    const batches = this.variant.value?.prefetch_batches ?? BATCHES_AHEAD;
-    const depth = { size: this.size.value, batches, saveData: this.world.saveData() };
+    const tried = this.variant.value?.prefetch_batches;
+    const [batches, thumbnails] = [tried ?? BATCHES_AHEAD, tried ?? THUMBNAILS_AHEAD];
+    const depth = { size: this.size.value, batches, thumbnails, saveData: this.world.saveData() };
     const jobs = plan(this.batches.value, this.at.value, depth);
     // Fetching the coming pictures never delays the present one.
     this.world.afterPaint(() => this.pictures.want(jobs));

@@ -110,8 +110,10 @@ export interface Sitting {
   readonly refusals: Signal<readonly Refusal[]>;
   readonly variant: ReadonlySignal<Variant | null>;
   readonly offline: ReadonlySignal<Offline>;
-  /** Which size stands in a tile; the stage sets it by `sizeFor` (engine/prefetch.ts) from the tile's device pixels. */
-  readonly size: Signal<Size>;
+  /** Which size stands in a tile: what a variant says, else what is sharp. */
+  readonly size: ReadonlySignal<Size>;
+  /** The stage sets it by `sizeFor` (engine/prefetch.ts) from the tile's device pixels. */
+  readonly sharp: Signal<Size>;
 
   // `stamp` is the event's timeStamp: when the finger touched, not when the page came round to hear of it.
   /** Bar button or number key: submits at once (names the rejected one while `rejecting`). */
