@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from playwright.async_api import Page, Request, Route
+from playwright.async_api import Page, Request
 
 from tests.browser.site import SIDES, Site
 from tests.support.rows import TaskRows
@@ -56,32 +56,33 @@ from generations g join batches b on b.id = g.batch_id where g.task_id = $1 and 
 
 @dataclass
 class Valve:
-    """Holds the pictures of coming batches back, and lets them through one by one."""
+    """Holds the pictures of coming batches back at the server, and lets them through one by one.
+
+    Not by a route of the page: with one the browser's cache answers nothing, and what is here is fetched again.
+    """
 
     log: RequestLog
+    first: int
     waiting: list[tuple[Picture, asyncio.Event]] = field(default_factory=list)
     is_open: bool = False
 
     @classmethod
     @asynccontextmanager
-    async def on(cls, page: Page, log: RequestLog, first: int = 1) -> AsyncIterator["Valve"]:
+    async def on(cls, log: RequestLog, site: Site, first: int = 1) -> AsyncIterator["Valve"]:
         """From the batch with that number on; open again at the end."""
-        valve = cls(log)
-
-        async def hold(route: Route) -> None:
-            picture = log.picture(route.request.url)
-            if picture is not None and picture[0] >= first and not valve.is_open:
-                passing = asyncio.Event()
-                valve.waiting.append((picture, passing))
-                await passing.wait()
-            await route.continue_()
-
-        await page.route("**/images/**", hold)
+        valve = site.gate = cls(log, first)
         try:
             yield valve
         finally:
             valve.open()
-            await page.unroute_all(behavior="ignoreErrors")
+            site.gate = None
+
+    async def pass_through(self, address: str) -> None:
+        picture = self.log.picture(address)
+        if picture is not None and picture[0] >= self.first and not self.is_open:
+            passing = asyncio.Event()
+            self.waiting.append((picture, passing))
+            await passing.wait()
 
     @property
     def held(self) -> list[Picture]:

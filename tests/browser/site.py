@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid4
 
 import uvicorn
@@ -43,6 +43,12 @@ class Person:
     name: str
 
 
+class Gate(Protocol):
+    """What every request waits at before the server hears of it."""
+
+    async def pass_through(self, address: str) -> None: ...
+
+
 @dataclass
 class Site:
     data_dir: Path
@@ -55,6 +61,7 @@ class Site:
     _admin: Principal | None = None
     # What the server was asked for, as the request line has it: a browser's log counts what its cache answered too.
     served: list[str] = field(default_factory=list)
+    gate: Gate | None = None
 
     @property
     def app(self) -> FastAPI:
@@ -83,7 +90,10 @@ class Site:
 
     async def _noting(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            self.served.append(f"{scope['path']}?{scope['query_string'].decode()}".removesuffix("?"))
+            address = f"{scope['path']}?{scope['query_string'].decode()}".removesuffix("?")
+            self.served.append(address)
+            if self.gate is not None:
+                await self.gate.pass_through(address)
         await self.app(scope, receive, send)
 
     def images_served(self) -> list[str]:

@@ -60,7 +60,7 @@ async def test_coming_pictures_are_fetched_before_they_are_asked_for_and_once(pe
 async def test_the_nearest_comes_first_and_few_at_once(people: People, site: Site):
     task = await site.add_task(prompts=24, seeds=SEEDS)
     sitting, log = await arrive(people, task)
-    async with Valve.on(sitting.page, log) as valve:
+    async with Valve.on(log, site) as valve:
         await sitting.page.goto(f"/label/{task.id}")
         await pictures_shown(sitting.page)
 
@@ -73,8 +73,8 @@ async def test_the_nearest_comes_first_and_few_at_once(people: People, site: Sit
             valve.let_through(1)
             await until(partial(_more_than, valve, before))
             assert len(valve.held) == 4
-        seen = [number for number, _, size in log.of_size("thumbnail") if size]
-        assert seen == sorted(seen), "nearest first"
+        numbers = [picture[0] for picture, _ in valve.waiting]
+        assert numbers == sorted(numbers), "nearest first"
 
 
 def _more_than(valve: Valve, before: int) -> bool:
@@ -85,7 +85,7 @@ async def test_an_answer_under_way_goes_before_pictures(people: People, site: Si
     people.expected.append("Failed to load resource")
     task = await site.add_task(prompts=24, seeds=SEEDS)
     sitting, log = await arrive(people, task)
-    async with Valve.on(sitting.page, log, first=8) as valve:
+    async with Valve.on(log, site, first=8) as valve:
         await sitting.page.route("**/api/annotations", lambda route: route.abort())
         await sitting.page.goto(f"/label/{task.id}")
         await sitting.shown(0)
@@ -104,7 +104,7 @@ async def test_what_was_left_behind_is_not_fetched_any_more(people: People, site
     """A jump along the rail: the pictures on the way there are no longer first, and the ones there are."""
     task = await site.add_task(prompts=24, seeds=SEEDS)
     sitting, log = await arrive(people, task)
-    async with Valve.on(sitting.page, log) as valve:
+    async with Valve.on(log, site) as valve:
         await sitting.page.goto(f"/label/{task.id}")
         await sitting.shown(0)
         await until(lambda: len(valve.held) >= 4)
