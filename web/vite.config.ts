@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { defineConfig, type Plugin } from 'vite';
 
+const BASE = /node_modules.@?preact|src.(router|session|first|api.client|ui.(lazy|memory|Line|title)|label.server)/;
+
 // Vite compiles JSX itself: no plugin. The build runs without the dev tools, so nothing of them is imported here.
 export default defineConfig({
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
@@ -15,8 +17,12 @@ export default defineConfig({
     manifest: true,
     rolldownOptions: {
       input: { index: 'index.html', sw: 'src/sw/sw.ts' },
-      // A service worker has one address for ever, and rules over what lies below it.
-      output: { entryFileNames: ({ name }) => (name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js') },
+      output: {
+        // A service worker has one address for ever, and rules over what lies below it.
+        entryFileNames: ({ name }) => (name === 'sw' ? 'sw.js' : 'assets/[name]-[hash].js'),
+        // What every page needs is one file: a file for each little thing compresses badly.
+        codeSplitting: { groups: [{ name: 'base', test: BASE }] },
+      },
     },
   },
   // `npm run dev`: the API and the images come from a running `comfylabel up`.

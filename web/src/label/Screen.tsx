@@ -12,6 +12,8 @@ import { Top } from './Top.tsx';
 import type { Sitting } from './types.ts';
 import './label.css';
 import './stage.css';
+import './bar.css';
+import './wide.css';
 
 export type SheetName = 'about' | 'settings' | 'keys';
 

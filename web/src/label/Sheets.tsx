@@ -5,8 +5,9 @@ import { useEffect, useRef } from 'preact/hooks';
 import { api, unwrap } from '../api/client';
 import type { components } from '../api/schema';
 import { Icon } from '../ui/Icon';
+import { remember } from '../ui/memory';
 import { some } from '../ui/words';
-import { canPulse, haptics, setHaptics, setTheme, theme, type Theme } from './comfort.ts';
+import { haptics, pulse, theme, type Theme } from './comfort.ts';
 import type { SheetName } from './Screen.tsx';
 import { letter } from './letters.ts';
 import type { Batch, Sitting } from './types.ts';
@@ -119,12 +120,8 @@ function AboutPicture({ sitting, batch, place }: { sitting: Sitting; batch: Batc
       <dl>
         <Fact name="Seed" value={seedOf(batch, candidate)} />
         <Fact name="Size" value={batch.sizes[candidate]?.join(' × ')} />
-        {Object.entries(made.value?.metadata ?? {}).map(([name, value]) => (
-          <Fact
-            key={name}
-            name={words(name)}
-            value={typeof value === 'object' ? JSON.stringify(value) : String(value)}
-          />
+        {factsOf(made.value).map(([name, value]) => (
+          <Fact key={name} name={words(name)} value={value} />
         ))}
         <Fact name="Worker" value={made.value?.worker ?? undefined} />
       </dl>
@@ -132,10 +129,18 @@ function AboutPicture({ sitting, batch, place }: { sitting: Sitting; batch: Batc
   );
 }
 
+/** What is kept of a generation; its size stands there already. */
+function factsOf(made: Generation | null): [string, string][] {
+  return Object.entries(made?.metadata ?? {})
+    .filter(([name]) => name !== 'resolution')
+    .map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : String(value)]);
+}
+
 function seedOf(batch: Batch, candidate: number): string | undefined {
   const seed = batch.seeds[candidate];
-  const place = batch.batch_indexes[candidate];
-  return seed === undefined ? undefined : place ? `${seed} #${place}` : String(seed);
+  // Several of one seed: which of them it is. One each: the number says nothing.
+  const several = batch.batch_indexes.some((index) => index > 0);
+  return seed === undefined ? undefined : several ? `${seed} #${batch.batch_indexes[candidate]}` : String(seed);
 }
 
 /** "workflow_version" is written for programs. */
@@ -153,6 +158,19 @@ function Fact({ name, value }: { name: string; value: string | undefined }) {
     </div>
   );
 }
+
+function setHaptics(on: boolean): void {
+  haptics.value = on;
+  remember('haptics', on ? null : 'off');
+  pulse();
+}
+
+function setTheme(choice: Theme): void {
+  theme.value = choice;
+  remember('theme', choice === 'system' ? null : choice);
+}
+
+const canPulse = 'vibrate' in navigator && matchMedia('(pointer: coarse)').matches;
 
 function Settings({ sitting }: { sitting: Sitting }) {
   const setMode = (mode: string) => {

@@ -6,15 +6,11 @@ import type { ReadonlySignal, Signal } from '@preact/signals';
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { sizeFor } from '../engine/prefetch.ts';
-import { attachZoom, type Zoom } from '../engine/zoom.ts';
-import { pulse } from './comfort.ts';
+import type { Zoom } from '../engine/zoom.ts';
+import { useFingers } from './fingers.ts';
 import { bestGrid, type Box } from './grid.ts';
 import { Tile } from './Tile.tsx';
 import type { Batch, Sitting } from './types.ts';
-
-/** Beyond this the stored previews are no longer sharp enough: the pictures as they were made are fetched. */
-const CLOSE = 1.2;
-const SLIDE_MS = 160;
 
 interface StageProps {
   sitting: Sitting;
@@ -35,6 +31,7 @@ export function Stage({ sitting, settled, zoom }: StageProps) {
   useFreshView(sitting, zoom, close);
   useSizeOfTiles(sitting, box);
   usePainted(sitting, settled, stage);
+  useFocusThatFollows(settled, stage);
   const batches = sitting.batches.value;
   return (
     <div class="stage" ref={stage} data-rejecting={sitting.rejecting} data-mode={sitting.mode}>
@@ -129,79 +126,6 @@ function useBox(stage: { current: HTMLElement | null }, box: { value: Box | null
   }, []);
 }
 
-function useFingers(
-  sitting: Sitting,
-  stage: { current: HTMLElement | null },
-  strip: { current: HTMLElement | null },
-  zoom: { current: Zoom | null },
-  close: { value: string | null },
-): void {
-  useEffect(() => {
-    const belt = new Belt(strip.current as HTMLElement);
-    const place = (element: Element) => Number(element.closest<HTMLElement>('[data-place]')?.dataset.place ?? NaN);
-    const gestures = attachZoom(stage.current as HTMLElement, {
-      onDrag: (dx) => belt.drag(hasNext(sitting, dx) ? dx : dx / 4),
-      onSwipe: (direction) => {
-        if (!hasNext(sitting, -direction)) return;
-        if (sitting.mode.value === 'single') sitting.look(sitting.place.value + direction);
-        else sitting.go(direction);
-        belt.enter(direction);
-      },
-      onTap: (element, stamp) => {
-        if (place(element) >= 0) sitting.tap(place(element), stamp);
-      },
-      onDouble: () => sitting.untap(),
-      onLongPress: (element) => {
-        if (place(element) < 0) return;
-        sitting.reject(place(element));
-        pulse();
-      },
-      onView: ({ z }) => {
-        if (z > CLOSE) close.value = sitting.current.value?.batch_id ?? null;
-      },
-    });
-    zoom.current = gestures;
-    return () => gestures.destroy();
-  }, []);
-}
-
-/** The finger goes right (dx > 0): to the one before. */
-function hasNext(sitting: Sitting, dx: number): boolean {
-  const step = dx > 0 ? -1 : 1;
-  if (sitting.mode.value === 'grid') return sitting.batches.value[sitting.at.value + step] !== undefined;
-  return sitting.current.value?.slot_order[sitting.place.value + step] !== undefined;
-}
-
-/** Carries the slides under the finger, and to their place when it lets go. */
-class Belt {
-  private readonly strip: HTMLElement;
-  private dx = 0;
-  private ride: Animation | null = null;
-
-  constructor(strip: HTMLElement) {
-    this.strip = strip;
-  }
-
-  drag(dx: number): void {
-    this.ride?.cancel();
-    this.strip.style.transform = dx === 0 ? '' : `translateX(${dx}px)`;
-    if (dx === 0) this.roll(this.dx);
-    this.dx = dx || this.dx;
-  }
-
-  /** The slides have moved on by one: begin where the finger left them. */
-  enter(direction: 1 | -1): void {
-    this.roll(this.dx + direction * this.strip.clientWidth);
-  }
-
-  private roll(from: number): void {
-    this.ride?.cancel();
-    if (matchMedia('(prefers-reduced-motion: reduce)').matches) return;
-    const frames = [{ transform: `translateX(${from}px)` }, { transform: 'none' }];
-    this.ride = this.strip.animate(frames, { duration: SLIDE_MS, easing: 'cubic-bezier(.2, .7, .3, 1)' });
-  }
-}
-
 /** Every batch begins whole. In single mode the view stays between its candidates: that is how details are compared. */
 function useFreshView(sitting: Sitting, zoom: { current: Zoom | null }, close: Signal<string | null>): void {
   const id = useComputed(() => sitting.current.value?.batch_id);
@@ -234,6 +158,28 @@ function usePainted(sitting: Sitting, settled: ReadonlySignal<number>, stage: { 
     void Promise.all(coming).then(() => {
       if (sitting.current.peek() === batch) sitting.painted();
     });
+  });
+}
+
+/** Who goes through the pictures with the keyboard stays at the same place when another batch comes. */
+function useFocusThatFollows(settled: ReadonlySignal<number>, stage: { current: HTMLElement | null }): void {
+  const place = useRef<string | undefined>(undefined);
+  useEffect(() => {
+    const follow = (event: FocusEvent) => {
+      // Towards nothing: the slide that held it has gone away under it.
+      if (event.type === 'focusin' || event.relatedTarget)
+        place.current = (event.target as Element).closest<HTMLElement>('[data-shown] [data-place]')?.dataset.place;
+    };
+    const stop = new AbortController();
+    for (const type of ['focusin', 'focusout'] as const)
+      document.addEventListener(type, follow, { signal: stop.signal });
+    return () => stop.abort();
+  }, []);
+  useSignalEffect(() => {
+    void settled.value;
+    if (place.current === undefined || document.activeElement !== document.body) return;
+    const tile = stage.current?.querySelector(`[data-shown] [data-place="${place.current}"] button`);
+    if (tile instanceof HTMLElement) tile.focus({ preventScroll: true });
   });
 }
 

@@ -1,29 +1,16 @@
 /** What makes long hours kinder, and can be turned off: kept on this device, for whoever uses it. */
 import { effect, signal } from '@preact/signals';
-import { recall, remember } from '../ui/memory.ts';
+import { recall } from '../ui/memory.ts';
 
 export type Theme = 'system' | 'dark' | 'light';
 
 export const haptics = signal(recall('haptics') !== 'off');
 export const theme = signal<Theme>(themeOf(recall('theme')));
 
-export function setHaptics(on: boolean): void {
-  haptics.value = on;
-  remember('haptics', on ? null : 'off');
-  pulse();
-}
-
-export function setTheme(choice: Theme): void {
-  theme.value = choice;
-  remember('theme', choice === 'system' ? null : choice);
-}
-
 /** A short tick under the finger, where the phone can (no iPhone can). */
 export function pulse(): void {
   if (haptics.value) navigator.vibrate?.(8);
 }
-
-export const canPulse = 'vibrate' in navigator && matchMedia('(pointer: coarse)').matches;
 
 function themeOf(kept: string | null): Theme {
   return kept === 'dark' || kept === 'light' ? kept : 'system';
