@@ -247,6 +247,7 @@ async def assert_agree(labelling: Labelling, model: Model) -> None:
     assert history == {(answer.client_id, answer.client_id in model.undone) for answer in gone}
 
 
+@pytest.mark.postgres_16_too
 @pytest.mark.parametrize("in_lists", [False, True], ids=["one by one", "in lists"])
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=st.lists(TURN, max_size=20), overlap=st.integers(1, 3))
