@@ -1,6 +1,7 @@
 """The real server in a process of its own, on an embedded PostgreSQL, with a task whose batches are all ready."""
 
 import asyncio
+import os
 import re
 import shutil
 import socket
@@ -18,7 +19,6 @@ import psutil
 from bench.client import Client
 from comfylabel.db.embedded import EmbeddedPostgres
 from comfylabel.db.ids import uuid7
-from comfylabel.db.migrate import migrate
 from comfylabel.db.pool import Database
 
 LINK = re.compile(rb"http://\S+#token=\S+")
@@ -51,7 +51,7 @@ async def server_at_work() -> AsyncIterator[AtWork]:
     postgres = EmbeddedPostgres(folder / "postgres")
     try:
         url = await postgres.start()
-        await asyncio.to_thread(migrate, url)
+        await asyncio.to_thread(_migrate, url, folder / "data")
         database = await Database.connect(url, max_size=2)
         try:
             with _serving(url, folder / "data") as (origin, pid, link):
@@ -66,12 +66,23 @@ async def server_at_work() -> AsyncIterator[AtWork]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+_COMFYLABEL = (sys.executable, "-m", "comfylabel.cli", "--quiet")
+
+
+def _environment(url: str) -> dict[str, str]:
+    return {"DATABASE_URL": url, "PATH": os.environ.get("PATH", os.defpath)}
+
+
+def _migrate(url: str, data_dir: Path) -> None:
+    """With the months of images that an installation has."""
+    command = [*_COMFYLABEL, "migrate", "--data-dir", str(data_dir)]
+    subprocess.run(command, env=_environment(url), check=True, stdout=subprocess.DEVNULL)
+
+
 @contextmanager
 def _serving(url: str, data_dir: Path) -> Iterator[tuple[str, int, str]]:
     """`comfylabel serve` as a user starts it; its address, its process, and the link that it prints."""
-    command = [sys.executable, "-m", "comfylabel.cli", "--quiet", "serve", "--port", "0", "--data-dir", str(data_dir)]
-    environment = {"DATABASE_URL": url, "PATH": "/usr/bin:/bin"}
-    with process(command, environment) as serving:
+    with process([*_COMFYLABEL, "serve", "--port", "0", "--data-dir", str(data_dir)], _environment(url)) as serving:
         assert serving.stdout
         for line in serving.stdout:
             if found := LINK.search(line):
