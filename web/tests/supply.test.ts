@@ -11,22 +11,22 @@ async function setUp(ready: number, batches = ready) {
 
 const MINUTE = 60_000;
 
-test('twenty are held, and asked for again when five places are free', async () => {
+test('twenty are held, and asked for again when ten places are free', async () => {
   const { server, page, session, browser } = await setUp(100);
   assert.deepEqual([session.batches.value.length, server.asked.length], [20, 1]);
-  for (let i = 0; i < 4; i++) await page.say((s) => s.tie());
+  for (let i = 0; i < 9; i++) await page.say((s) => s.tie());
   assert.equal(server.asked.length, 1);
   await page.say((s) => s.tie());
   assert.equal(server.asked.length, 1, 'an undo may follow');
   await browser.clock.pass(1_000);
   assert.deepEqual(server.asked.slice(1), [
     {
-      have: Array.from({ length: 15 }, (_, i) => `b${i + 5}`),
+      have: Array.from({ length: 10 }, (_, i) => `b${i + 10}`),
       count: 20,
       offline: false,
     },
   ]);
-  assert.equal(session.batches.value.length, 25);
+  assert.equal(session.batches.value.length, 30);
 });
 
 test('every batch is shown once, and then the task is finished', async () => {

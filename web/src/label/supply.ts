@@ -72,8 +72,8 @@ interface SupplyMail {
 
 export const HOLD = 20;
 export const HOLD_OFFLINE = 200;
-/** One request fetches several: asked when so many places of what one may hold are free. */
-const REFILL = 5;
+/** One request costs the server two or three answers: asked when so many places of what one may hold are free. */
+const REFILL = 10;
 /** A little longer than an answer waits to be sent. */
 const REFILL_MS = GATHER_MS + 200;
 /** A lease lives 15 min without contact; a request that fails has two more chances. */
