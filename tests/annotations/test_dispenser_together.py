@@ -9,6 +9,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from comfylabel.ab_tests.bucketing import Variant
+from comfylabel.ab_tests.service import AbTestService
 from comfylabel.accounts.schemas import Principal
 from comfylabel.annotations import leases_repository
 from comfylabel.annotations.answer import Kind
@@ -250,4 +252,23 @@ async def test_the_overlap_is_raised_while_people_ask(pair: tuple[Desk, Desk, Ta
     await asyncio.gather(*(desk.next(who) for who, desk in zip(people, [there, here] * 2, strict=True)))
 
     assert max(len(holders) for holders in (await here.holders()).values()) <= 2
+    await here.check()
+
+
+async def test_a_first_answer_meets_the_first_question_of_its_person_in_a_tested_task(
+    pair: tuple[Desk, Desk, TaskRows],
+):
+    """Both assign the variant and touch the person's row."""
+    here, there, task = pair
+    ab_tests = AbTestService(here.database)
+    tested = await ab_tests.create("depth", [Variant("A", 1.0)], datetime.now(UTC) + timedelta(days=1))
+    await here.execute("update tasks set ab_test_id = $2 where id = $1", task.id, tested.id)
+    ann = await here.person("ann")
+    async with here.database.transaction() as connection:  # `next` in one tab, before it comes to the variant
+        await leases_repository.enter(connection, task.id, ann.user_id, LABELLED_STATES)
+        answering = asyncio.create_task(there.answer(ann, task.batches[0]))
+        await until(lambda: here.value("select exists (select from pg_locks where not granted)"))
+        await ab_tests.assigned(connection, tested.id, ann.user_id)
+    assert (await asyncio.wait_for(answering, AT_ONCE)).status == "stored"
+    assert await here.value("select variant_key from annotations") == "A"
     await here.check()

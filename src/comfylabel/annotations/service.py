@@ -9,7 +9,13 @@ import asyncpg
 
 from comfylabel.ab_tests.service import AbTestService
 from comfylabel.accounts.schemas import Principal, Role
-from comfylabel.annotations import answers_repository, batches_repository, first_answer_repository, repository
+from comfylabel.annotations import (
+    answers_repository,
+    batches_repository,
+    first_answer_repository,
+    leases_repository,
+    repository,
+)
 from comfylabel.annotations.answer import Answer, Kind, check_slot_order, read_answer
 from comfylabel.annotations.answers_repository import Filled, Turn
 from comfylabel.annotations.batches import Page, Position, SignUrl, cut_page
@@ -112,6 +118,8 @@ class AnnotationService:
         """Of the task's A/B test; assigned by the person's first answer, if not before."""
         if held.variant is not None or held.task.ab_test_id is None:
             return held.variant
+        # The person's row before their assignment, as `next` takes them: the other order would be a deadlock.
+        await leases_repository.enter(connection, held.task.id, user_id, LABELLED_STATES)
         return await self._ab_tests.variant_of(connection, held.task.ab_test_id, user_id)
 
     async def browse(self, principal: Principal, task_id: UUID, cursor: str | None, limit: int) -> tuple[Page, bool]:
