@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import type { Entry } from '../src/engine/outbox.ts';
 import { Browser, type Page, settle, TaskServer, until } from './support.ts';
 
@@ -282,4 +282,37 @@ test('a database that takes no more (a full disk) loses no answer', async () => 
   assert.deepEqual([page.state.value.lasting, page.state.value.unsent], [false, 1]);
   await browser.clock.pass(400);
   assert.deepEqual([...server.answers.keys()], ['b']);
+});
+
+/** As a full disk does it: the transaction fails, and what was there stays. */
+function refuse(context: TestContext, method: 'put' | 'delete'): void {
+  context.mock.method(IDBObjectStore.prototype, method, () => {
+    throw new DOMException('No room.', 'QuotaExceededError');
+  });
+}
+
+test('a disk too full to note that answers have left sends them, and an undo follows its answer', async (context) => {
+  const { server, browser, box, page } = await setUp();
+  await box.put(entry('a'));
+  await box.put(entry('b'));
+  refuse(context, 'put');
+  let open = () => {};
+  server.gate = new Promise((resolve) => (open = () => resolve()));
+  await browser.clock.pass(400);
+  await box.takeBack('a', undoOf('a', 'u'));
+  open();
+  await browser.clock.pass(1_000);
+  assert.deepEqual(sentIds(server), [['a', 'b'], ['u']]);
+  assert.deepEqual([[...server.answers.keys()], page.state.value.unsent], [['b'], 0]);
+});
+
+test('what the database does not let go of is not sent again and again', async (context) => {
+  const { server, browser, box, page } = await setUp();
+  await box.put(entry('a'));
+  refuse(context, 'delete');
+  await browser.clock.pass(400);
+  await box.put(entry('b'));
+  await browser.clock.pass(60_000);
+  assert.deepEqual(sentIds(server), [['a'], ['b']]);
+  assert.deepEqual([page.state.value.unsent, await box.counts()], [0, []]);
 });

@@ -5,6 +5,9 @@ import type { Database, StoredEntry } from './storage.ts';
 export class StoredAnswers implements AnswerStore {
   readonly lasting = true;
   private readonly database: Database;
+  /** What a full disk could not be told, by client_id, for as long as this page is open. */
+  private readonly left = new Set<string>();
+  private readonly over = new Set<string>();
 
   constructor(database: Database) {
     this.database = database;
@@ -21,16 +24,23 @@ export class StoredAnswers implements AnswerStore {
   async takeBack(clientId: string, undo: Entry): Promise<void> {
     const { store, done } = this.database.transaction('answers', 'readwrite');
     const waiting = await store.index('client_id').get(clientId);
-    if (waiting?.seq !== undefined && !waiting.left) await store.delete(waiting.seq);
+    const hasLeft = waiting?.left || this.left.has(clientId);
+    if (waiting?.seq !== undefined && !hasLeft) await store.delete(waiting.seq);
     else await store.add({ ...undo, left: false });
     await done;
   }
 
   async take(userId: string, most: number): Promise<Entry[]> {
     const { store, done } = this.database.transaction('answers', 'readwrite');
-    const entries = await store.index('user_id').getAll(userId, most);
-    const leaving = entries.filter((entry) => !entry.left);
-    await Promise.all([...leaving.map((entry) => store.put({ ...entry, left: true })), done]);
+    const found = await store.index('user_id').getAll(userId, most + this.over.size);
+    const entries = this.standing(found).slice(0, most);
+    const mark = async (entry: StoredEntry) => {
+      if (!entry.left) await store.put({ ...entry, left: true });
+    };
+    // They leave all the same: answers that cannot be sent make no room either.
+    await Promise.all([...entries.map(mark), done]).catch(() => {
+      for (const { client_id } of entries) this.left.add(client_id);
+    });
     return entries;
   }
 
@@ -40,19 +50,27 @@ export class StoredAnswers implements AnswerStore {
       const seq = await store.index('client_id').getKey(clientId);
       if (seq !== undefined) await store.delete(seq);
     };
-    await Promise.all([...clientIds.map(forget), done]);
+    // Else they would be sent again and again.
+    await Promise.all([...clientIds.map(forget), done]).catch(() => {
+      for (const clientId of clientIds) this.over.add(clientId);
+    });
   }
 
-  of(userId: string): Promise<Entry[]> {
-    return this.database.getAllFromIndex('answers', 'user_id', userId);
+  async of(userId: string): Promise<Entry[]> {
+    return this.standing(await this.database.getAllFromIndex('answers', 'user_id', userId));
   }
 
-  count(userId: string): Promise<number> {
+  async count(userId: string): Promise<number> {
+    if (this.over.size > 0) return (await this.of(userId)).length;
     return this.database.countFromIndex('answers', 'user_id', userId);
   }
 
-  all(): Promise<Entry[]> {
-    return this.database.getAll('answers');
+  async all(): Promise<Entry[]> {
+    return this.standing(await this.database.getAll('answers'));
+  }
+
+  private standing(entries: StoredEntry[]): StoredEntry[] {
+    return entries.filter((entry) => !this.over.has(entry.client_id));
   }
 }
 

@@ -1,7 +1,7 @@
 /** The labelling screen's side of the API. */
-import { api, unwrap } from '../api/client';
+import { api, unwrap } from '../api/client.ts';
 import type { components } from '../api/schema';
-import { firstLine } from '../ui/title';
+import { firstLine } from '../ui/title.ts';
 import type { Next, SittingServer, Standing } from './supply.ts';
 import type { Batch } from './types.ts';
 

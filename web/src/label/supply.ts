@@ -188,9 +188,9 @@ export class Supply {
   }
 
   private async round(): Promise<void> {
-    // What was answered has to be known before more is handed out.
-    await this.world.mail.flush();
     try {
+      // What was answered has to be known before more is handed out.
+      await this.world.mail.flush();
       await this.askServer();
       this.wait = FIRST_WAIT;
     } catch (error) {
