@@ -200,6 +200,58 @@ test('what was answered before a reload and not sent yet is not shown again', as
   assert.deepEqual([again.shown, again.session.progress.value.mine], ['b1', 1]);
 });
 
+test('an undo that waits for the network brings its batch back all the same', async () => {
+  const { server, browser, page } = await setUp(3);
+  await page.say((s) => s.tie());
+  await browser.clock.pass(1_000);
+  browser.goOffline();
+  await page.say((s) => s.undo());
+  browser.goOnline();
+  await page.session.load();
+  await browser.clock.pass(2_000);
+  assert.deepEqual([page.shown, server.answers.size], ['b0', 0]);
+});
+
+test('what was taken back before a reload and not sent yet is shown again', async () => {
+  const { server, browser, page } = await setUp(3);
+  await page.say((s) => s.tie());
+  await browser.clock.pass(1_000);
+  browser.goOffline();
+  await page.say((s) => s.undo());
+  page.close();
+  browser.goOnline();
+  const again = await browser.page().open();
+  for (let i = 0; i < 3; i++) await again.say((s) => s.tie());
+  await browser.clock.pass(2_000);
+  assert.deepEqual([server.done.size, again.session.phase.value], [3, 'finished']);
+});
+
+test('an answer that waited for the network, was taken back and passed over comes again at the end', async () => {
+  const { server, browser, page, session } = await setUp(3);
+  browser.goOffline();
+  await page.say((s) => s.tie());
+  browser.goOnline();
+  await session.load();
+  await browser.clock.pass(2_000);
+  await page.say((s) => s.undo());
+  await page.say((s) => s.go(1));
+  for (let i = 0; i < 3; i++) await page.say((s) => s.tie());
+  await browser.clock.pass(2_000);
+  assert.deepEqual([server.done.size, session.phase.value], [3, 'finished']);
+});
+
+test('a batch whose answer was refused comes again at the end, for another answer', async () => {
+  const { server, browser, page, session } = await setUp(3);
+  server.images = 2;
+  await page.say((s) => s.choose(0));
+  await browser.clock.pass(1_000);
+  for (let i = 0; i < 2; i++) await page.say((s) => s.tie());
+  assert.equal(page.shown, 'b0');
+  await page.say((s) => s.skip());
+  await browser.clock.pass(2_000);
+  assert.deepEqual([server.done.size, session.phase.value], [3, 'finished']);
+});
+
 test('401: the sitting ends, keeps its answers, and goes on after the sign-in', async () => {
   const { server, browser, page, session } = await setUp(60);
   server.status = 401;

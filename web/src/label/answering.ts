@@ -39,7 +39,10 @@ export class Answering {
 
   /** What waits here from before this sitting. */
   async learn(): Promise<void> {
-    for (const entry of await this.waiting()) this.before.add(entry.batch_id);
+    for (const { batch_id, body } of await this.waiting()) {
+      if ('undo_of' in body) this.before.delete(batch_id);
+      else this.before.add(batch_id);
+    }
   }
 
   has(batchId: string): boolean {
@@ -78,18 +81,29 @@ export class Answering {
     if (batchId === undefined || !given) return null;
     const body = { undo_of: given.client_id, client_id: clientId, user_id: this.person.id };
     void this.mail.takeBack(given.client_id, this.entry(batchId, body));
-    const answers = new Map(this.answers.value);
-    answers.delete(batchId);
-    together(() => {
-      this.answers.value = answers;
-      this.history.value = this.history.value.slice(0, -1);
-    });
+    this.forget(batchId);
     return batchId;
+  }
+
+  /** What the server refused is no answer: its batch comes again, for another one. */
+  refused(refusals: readonly Refusal[]): void {
+    for (const { batch_id, client_id } of refusals)
+      if (batch_id !== null && this.of(batch_id)?.client_id === client_id) this.forget(batch_id);
   }
 
   /** By how many the server's count of this person's answers will grow. */
   async unsent(): Promise<number> {
     return (await this.waiting()).reduce((sum, entry) => sum + ('undo_of' in entry.body ? -1 : 1), 0);
+  }
+
+  private forget(batchId: string): void {
+    const answers = new Map(this.answers.peek());
+    answers.delete(batchId);
+    this.before.delete(batchId);
+    together(() => {
+      this.answers.value = answers;
+      this.history.value = this.history.peek().filter((one) => one !== batchId);
+    });
   }
 
   private entry(batchId: string, body: { client_id: string }): Entry {

@@ -67,6 +67,7 @@ export class LabelSession implements Sitting {
       renew: (batchId) => this.fetchAgain(batchId),
     });
     this.stops = [
+      effect(() => this.answering.refused(this.refusals.value)),
       effect(() => this.stands(this.shownId.value)),
       effect(() => this.fetchAhead()),
       effect(() => this.pictures.limit(this.isLineBusy() ? IN_FLIGHT_UNSENT : IN_FLIGHT)),
