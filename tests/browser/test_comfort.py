@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import DESK, PHONE, Check, People, pictures_shown
+from tests.browser.outbox import tiles_fetched
 from tests.browser.site import Site
 from tests.browser.sitting import Sitting
 from tests.browser.touch import Touch, middle_of
@@ -133,6 +134,7 @@ async def test_a_person_who_hears_the_page(people: People, site: Site):
     people.expected.append("Failed to load resource")
     sitting = await Sitting.begin(people, await site.add_task(prompts=3))
     page = sitting.page
+    await tiles_fetched(page, site, sitting.task, range(2))
     await sitting.shown(0)
     position = page.locator("[role=status].position")
     await expect(position).to_have_text("Batch 1 of 3")

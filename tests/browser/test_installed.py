@@ -6,7 +6,7 @@ from playwright.async_api import Page
 
 from tests.browser.chromium import LAN_ADDRESS
 from tests.browser.conftest import PHONE, People, pictures_shown
-from tests.browser.outbox import wait_for_worker
+from tests.browser.outbox import tiles_fetched, wait_for_worker
 from tests.browser.site import Site
 from tests.browser.sitting import Sitting
 
@@ -38,6 +38,7 @@ async def test_without_network_the_shell_stands_and_knows_what_waits(people: Peo
     sitting = await Sitting.begin(people, task, PHONE)
     page = sitting.page
     await wait_for_worker(page)
+    await tiles_fetched(page, site, task, range(2))
     await page.context.set_offline(offline=True)
     for number in range(2):
         await sitting.shown(number)

@@ -190,6 +190,7 @@ async def test_undo_before_sending_leaves_no_trace(people: People, site: Site):
     people.expected.append("Failed to load resource")
     task = await site.add_task(prompts=3)
     sitting = await Sitting.begin(people, task)
+    await tiles_fetched(sitting.page, site, task, range(2))
     await sitting.page.context.set_offline(offline=True)
     await sitting.answer(0, "s")
     await sitting.unsent(1)

@@ -98,9 +98,10 @@ async def test_signing_out_ends_the_session(people: People, site: Site):
     await page.get_by_role("heading", name="Sign in with your link").wait_for()
 
 
-async def test_a_server_that_does_not_answer_is_asked_again(people: People):
+async def test_a_server_that_does_not_answer_is_asked_again(people: People, site: Site):
     people.expected.append("503")
-    page = await people.signed_in(Role.ANNOTATOR)
+    page = await people.visitor()
+    await people.sign_in(page, await site.add_person())
 
     async def away(route: Route) -> None:
         await route.fulfill(status=503)

@@ -9,6 +9,7 @@ from playwright.async_api import Locator, Page, expect
 from comfylabel.accounts.schemas import Role
 from tests.browser.conftest import DESK, PHONE, Check, People
 from tests.browser.site import HOSTILE, Site
+from tests.browser.sitting import Sitting
 from tests.support.waiting import until
 
 BUTTONS = {
@@ -142,12 +143,11 @@ async def test_answers_can_be_taken_home(people: People, site: Site):
     task = await site.add_task(notes="harbour", prompts=2)
     page = await people.signed_in(Role.OPERATOR)
     await page.goto(f"/label/{task.id}")
-    for batch in task.batches:
-        await page.wait_for_selector(f"[data-shown][data-batch='{batch}']")
-        await page.evaluate("() => new Promise((done) => setTimeout(done, 160))")
-        await page.keyboard.press("2")
+    sitting = Sitting(page, site, task)
+    for number in range(2):
+        await sitting.answer(number, "2")
     await page.get_by_role("heading", name="All done, thank you").wait_for()
-    await site.until_answers(task, [(0, "choice", 1, None), (1, "choice", 1, None)])
+    await site.until_rows(task, 2)
     await page.goto("/tasks")
 
     async with page.expect_download() as download:

@@ -6,6 +6,7 @@ from playwright.async_api import Page, Response
 
 from comfylabel.accounts.schemas import Role
 from tests.browser.conftest import DESK, People
+from tests.browser.outbox import tiles_fetched
 from tests.browser.site import Site
 from tests.browser.sitting import GUARD_OVER_MS, READY, Sitting
 from tests.support.rows import TaskRows
@@ -123,6 +124,7 @@ async def test_an_answer_after_the_batch_went_to_someone_else(people: People, si
     people.expected.append("Failed to load resource")
     task = await site.add_task(prompts=2)
     ann = await Sitting.begin(people, task, person=await site.add_person(name="Ann"))
+    await tiles_fetched(ann.page, site, task, range(2))
     await ann.page.context.set_offline(offline=True)
     await ann.answer(0, "1")
     await ann.unsent(1)

@@ -49,7 +49,7 @@ def test_an_unchanged_source_is_not_built_again(project: Path):
 def test_a_changed_source_is_built_and_nothing_old_stays(project: Path):
     hatch_build.build_web(project, say=print)
     before = built_files(project)
-    words = project / "web/src/ui/Shell.tsx"
+    words = project / "web/src/ui/Frame.tsx"
     words.write_text(words.read_text().replace("There is nothing here", "Nothing is here"))
 
     assert hatch_build.build_web(project, say=print)
