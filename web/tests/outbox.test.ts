@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { AnswersAnyway } from '../src/engine/answers.ts';
 import type { Entry } from '../src/engine/outbox.ts';
+import { openStorage } from '../src/engine/storage.ts';
 import { Browser, type Page, settle, TaskServer, until } from './support.ts';
 
 function entry(clientId: string, change: Partial<Entry> = {}): Entry {
@@ -315,4 +317,19 @@ test('what the database does not let go of is not sent again and again', async (
   await browser.clock.pass(60_000);
   assert.deepEqual(sentIds(server), [['a'], ['b']]);
   assert.deepEqual([page.state.value.unsent, await box.counts()], [0, []]);
+});
+
+test('a database that the phone closed while the page slept is opened again, and its answers are seen', async () => {
+  const name = 'closed by the phone';
+  const database = openStorage(name);
+  const store = new AnswersAnyway(database, () => openStorage(name));
+  await store.add(entry('a'));
+  (await database)?.close();
+  assert.deepEqual([await store.count('ann'), (await store.of('ann')).length], [1, 1]);
+  await store.add(entry('b'));
+  assert.deepEqual(
+    (await store.take('ann', 50)).map((one) => one.client_id),
+    ['a', 'b'],
+  );
+  assert.equal(store.lasting, true);
 });

@@ -113,15 +113,15 @@ export class AnswersInMemory implements AnswerStore {
 
 /** The database for as long as it takes answers; memory from the first that it does not take (a full disk). */
 export class AnswersAnyway implements AnswerStore {
-  private readonly first: Promise<AnswerStore | null>;
+  private first: Promise<AnswerStore | null>;
+  private readonly reopen: () => Promise<Database | null>;
   private readonly spare = new AnswersInMemory();
   private failed = false;
 
-  constructor(database: Promise<Database | null>) {
-    this.first = database.then((found) => {
-      this.failed = found === null;
-      return found && new StoredAnswers(found);
-    });
+  /** `reopen`: phones close the database of a page that sleeps. */
+  constructor(database: Promise<Database | null>, reopen: () => Promise<Database | null> = async () => null) {
+    this.reopen = reopen;
+    this.first = this.use(database);
   }
 
   get lasting(): boolean {
@@ -158,11 +158,17 @@ export class AnswersAnyway implements AnswerStore {
     return [...(await this.read((store) => store.all(), [])), ...(await this.spare.all())];
   }
 
+  private async use(database: Promise<Database | null>): Promise<AnswerStore | null> {
+    const found = await database;
+    this.failed = found === null;
+    return found && new StoredAnswers(found);
+  }
+
+  /** Begins as soon as a reading does: what is asked after this call finds what it wrote. */
   private async write(run: (store: AnswerStore) => Promise<void>): Promise<void> {
-    const first = await this.first;
-    if (!first || this.failed) return run(this.spare);
+    if (this.failed) return run(this.spare);
     try {
-      await run(first);
+      await this.ask(run);
     } catch {
       this.failed = true;
       await run(this.spare);
@@ -170,7 +176,23 @@ export class AnswersAnyway implements AnswerStore {
   }
 
   private async read<T>(run: (store: AnswerStore) => Promise<T>, nothing: T): Promise<T> {
-    const first = await this.first;
-    return first ? run(first).catch(() => nothing) : nothing;
+    return this.ask(run).catch(() => nothing);
+  }
+
+  /** Asks a second time where the database was closed meanwhile and opens again. */
+  private async ask<T>(run: (store: AnswerStore) => Promise<T>): Promise<T> {
+    const asked = this.first;
+    const store = await asked;
+    if (!store) throw new Error('no database');
+    try {
+      return await run(store);
+    } catch (error) {
+      if (!(error instanceof DOMException && error.name === 'InvalidStateError')) throw error;
+      // Several may find it closed at the same time.
+      if (this.first === asked) this.first = this.use(this.reopen());
+      const opened = await this.first;
+      if (!opened) throw error;
+      return run(opened);
+    }
   }
 }

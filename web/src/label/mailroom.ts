@@ -27,7 +27,7 @@ const world: OutboxWorld = {
 };
 
 export function openOutbox(state: Signal<OutboxState>, refusals: Signal<readonly Refusal[]>): Outbox {
-  return new Outbox(new AnswersAnyway(database), post, world, {
+  return new Outbox(new AnswersAnyway(database, openStorage), post, world, {
     onState: (now) => (state.value = now),
     onRefused({ client_id, batch_id }, words) {
       refusals.value = [...refusals.value, { client_id, batch_id, words }];
