@@ -107,3 +107,17 @@ export async function tasksHeldBy(database: Database | null, userId: string): Pr
   const keys = database ? await database.getAllKeys('held', range).catch(() => []) : [];
   return [...new Set(keys.map(([, taskId]) => taskId))];
 }
+
+/** On a shared device: what everybody but this person held is forgotten. Says whether there was any. */
+export async function forgetOthers(database: Database | null, userId: string): Promise<boolean> {
+  if (!database) return false;
+  // A string is less than an array: the first key ends before this person's rows, the second begins behind them.
+  const others = [IDBKeyRange.upperBound([userId], true), IDBKeyRange.lowerBound([userId, []])];
+  let found = 0;
+  for (const range of others) {
+    found += await database.count('held', range);
+    await database.delete('held', range);
+    await database.delete('sittings', range);
+  }
+  return found > 0;
+}

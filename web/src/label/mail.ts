@@ -39,6 +39,7 @@ effect(() => {
   const userId = me.value === null && gone.peek() === 'ended' ? undefined : (me.value?.id ?? null);
   if (me.value === undefined) return;
   void outbox.then((box) => (userId === undefined ? box.signedOut() : box.signedIn(userId)));
+  if (userId) void mailroom.then((room) => room.forgetWhatOthersHeld(userId));
 });
 effect(() => {
   if (state.value.held === 'someone else') void askWho();
