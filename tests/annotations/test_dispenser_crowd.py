@@ -18,7 +18,7 @@ from comfylabel.annotations.hints import BEFORE_ALL, MARK_SECONDS
 from comfylabel.db.ids import uuid7
 from comfylabel.db.pool import Database
 from tests.support.crowd import MORE_BATCHES, WITHOUT_GUARDS, batches_of
-from tests.support.labelling_desk import Desk
+from tests.support.labelling_desk import Desk, TickingClock
 from tests.support.plans import plan
 from tests.support.postgres import ensure_crowd, fresh_database
 from tests.support.reads import Reads, counted
@@ -48,17 +48,6 @@ class Clock:
     now: float = 1000.0
 
     def __call__(self) -> float:
-        return self.now
-
-
-@dataclass
-class TickingClock(Clock):
-    """Each look takes so long."""
-
-    tick: float = 0.05
-
-    def __call__(self) -> float:
-        self.now += self.tick
         return self.now
 
 
@@ -244,7 +233,7 @@ async def test_with_overlap_a_mark_leads_past_what_the_person_has_labelled(many:
     desk = await desk_of(many, 6000, overlap=2)
     ann = await desk.person("ann")
     await desk.execute(ANSWERED, desk.task_id, ann.user_id, 5000)
-    clock = desk.dispenser._marks.clock = TickingClock()
+    clock = desk.dispenser._marks.clock = TickingClock(tick=0.05)
     async with counted(desk.database, "batches") as first:
         await desk.ask(ann, count=1)
     assert first.fetched > 5000
@@ -291,6 +280,17 @@ async def test_abandoned_leases_behind_the_mark_come_first_where_they_are_reclai
     await desk.away_for(ann, timedelta(minutes=16))
 
     assert await desk.ask(ben, count=10, have=batches[5:10]) == batches[:5]
+
+
+async def test_what_one_person_reclaims_is_found_at_once_by_another(processes: TwoProcesses):
+    desk, batches = processes.here, processes.task.batches
+    ann, ben, cem = [await desk.person(name) for name in ("ann", "ben", "cem")]
+    await desk.ask(ann, count=5)
+    assert await desk.ask(cem, count=5) == batches[5:10]
+    await desk.away_for(ann, timedelta(minutes=16))
+    assert await desk.ask(ben, count=1) == batches[:1]
+
+    assert await desk.ask(cem, count=6, have=batches[5:10]) == batches[1:2]
 
 
 async def test_what_another_process_freed_is_found_within_seconds(processes: TwoProcesses):

@@ -57,6 +57,8 @@ class Crew:
             if answer["state"] == "finished":
                 return
             have = [batch for batch in have if batch not in answer["dropped"]] + ids(answer)
+            for batch in answer["dropped"]:  # beyond a share that became smaller: for others
+                self.served[batch].discard(who.user_id)
             for batch in ids(answer):
                 self.served.setdefault(batch, set()).add(who.user_id)
             for batch in have[: dice.randint(1, 4)]:
@@ -79,11 +81,14 @@ async def crew(database: Database, elsewhere: Database, overlap: int) -> Crew:
 
 @pytest.mark.parametrize("overlap", [1, 2, 3])
 async def test_each_batch_goes_to_as_many_people_as_asked_for_and_is_answered_by_each_once(crew: Crew, overlap: int):
-    await asyncio.gather(*(crew.drain(*worker, random.Random(n)) for n, worker in enumerate(crew.at_work)))
-
     desk = crew.desks[0]
+    draining = asyncio.gather(*(crew.drain(*worker, random.Random(n)) for n, worker in enumerate(crew.at_work)))
+    while not draining.done():
+        assert await desk.value("select max(taken) from batches") <= overlap  # at any moment
+    await draining
+
     assert len(crew.served) == BATCHES
-    assert {len(people) for people in crew.served.values()} == {overlap}  # nobody holds what they do not answer
+    assert {len(people) for people in crew.served.values()} == {overlap}
     answers = await desk.rows(
         "select batch_id, count(*) as people, bool_or(surplus) as surplus from annotations group by 1"
     )

@@ -148,7 +148,7 @@ def check(
     *,
     repair: Annotated[bool, typer.Option("--repair", help="Store what was counted.")] = False,
 ) -> None:
-    """Count the images of every batch again and compare with its counters. Exits 1 where they differ."""
+    """Count images, answers and leases again and compare with the counters. Exits 1 where they differ."""
     from comfylabel.cli.maintaining import check
 
     sys.exit(run(check(url or read_settings().origin, token, repair=repair)))
