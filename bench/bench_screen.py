@@ -23,6 +23,7 @@ from bench.pictures import draw_files, link_files, link_for_bare_page
 from bench.screen import PACE, Idle, Phone, chromium, p95, phone
 from comfylabel.main import WEB
 from tests.browser.conftest import DESK, PHONE
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[1]
 BARE = Path(__file__).parent / "baselines" / "tap_page.html"
@@ -128,11 +129,15 @@ class Screen:
 
     async def _end(self, person: Phone, decisions: int) -> None:
         """A tap that the page did not take would make it look quick."""
-        stored = await self._at_work.database.pool.fetchval(
-            "select count(*) from annotations where user_id = (select id from users order by id desc limit 1)"
-        )
-        assert stored == decisions, f"{decisions} decisions, and {stored} answers are stored"
+
+        async def all_stored() -> bool:
+            return await self._at_work.database.pool.fetchval(_ANSWERS) == decisions
+
+        await until(all_stored)
         self.fetched += person.fetched.values()
+
+
+_ANSWERS = "select count(*) from annotations where user_id = (select id from users order by id desc limit 1)"
 
 
 async def _times(side: Phone) -> tuple[list[float], list[float]]:
