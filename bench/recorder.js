@@ -26,11 +26,14 @@
   // Forget what was before, and watch from now on: looking at every frame is work of its own.
   bench.begin = () => {
     bench.taps.clear();
+    let last = 0;
     addEventListener(
       'pointerup',
       (event) => {
         const before = shown()?.dataset.batch;
+        const tap = (last += 1);
         const look = () => {
+          if (tap !== last) return; // it was lost
           const slide = shown();
           if (!slide || slide.dataset.batch === before || !isWhole(slide)) return requestAnimationFrame(look);
           // A frame's callbacks run before its paint, a message after it.

@@ -16,7 +16,7 @@ from tests.browser.chromium import FLAGS, ensure_chromium
 from tests.browser.conftest import PHONE
 
 RECORDER = (Path(__file__).parent / "recorder.js").read_text()
-PACE = 0.7  # seconds between two decisions: nothing of the one is left when the next one comes
+PACE = 0.8  # seconds between two decisions: nothing of the one is left when the next one comes
 Place = tuple[float, float]
 THREAD_WORK = ("ScriptDuration", "RecalcStyleDuration", "LayoutDuration")
 
