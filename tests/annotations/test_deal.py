@@ -22,7 +22,7 @@ def test_the_same_person_sees_the_same_order_again(batch_id, user_id, candidates
 
 def test_every_candidate_stands_in_every_place_about_as_often():
     """Over 6000 batches: a place expects 1500 of each of 4; five standard deviations (33.5) off is no chance."""
-    places = [Counter() for _ in range(4)]
+    places: list[Counter[int]] = [Counter() for _ in range(4)]
     for number in range(6000):
         for place, candidate in enumerate(deal(UUID(int=number), UUID(int=7), 4)):
             places[place][candidate] += 1
