@@ -223,7 +223,10 @@ async def image_done(
     image: Sequence[object],
     metadata: dict[str, object],
 ) -> bool:
-    """`image`: keys of image, thumbnail, tile and preview, sha256, bytes, width, height. False: this submission was superseded."""
+    """`image`: keys of image, thumbnail, tile and preview, sha256, bytes, width, height.
+
+    False: this submission was superseded.
+    """
     tag = await connection.execute(
         _DONE, generation_id, submission_id, *image, metadata, sources(GENERATION_MOVES, GenerationState.DONE)
     )
