@@ -8,7 +8,7 @@ WEB_SOURCES := $(shell find web -name node_modules -prune -o -name tests -prune 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run install web test lint test-real-comfyui bench openapi schema
+.PHONY: help run install web test lint test-browser test-real-comfyui bench openapi schema
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,10 +22,13 @@ web: ## Build the web UI, if its sources changed
 	@rm -f $(VENV)/installed
 	@$(MAKE) --no-print-directory install
 
-test: $(VENV)/test-installed ## Install what the tests need and run them all (JOBS=1 for one at a time)
-	@# Before the clock of any test runs; where there is none to be had, the browser tests say so themselves.
+test: $(VENV)/test-installed ## Install what the tests need and run all that need no browser (JOBS=1 for one at a time)
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not real_comfyui and not browser" $(ARGS)
+
+test-browser: $(VENV)/test-installed ## The screens in a real Chromium, which is installed where there is none
+	@# Before the clock of any test runs; where there is none to be had, the tests say so themselves.
 	@$(BIN)/python -m tests.browser.chromium >/dev/null 2>&1 || true
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not real_comfyui" $(ARGS)
+	@$(BIN)/python -m pytest tests/browser -n $(JOBS) $(ARGS)
 
 lint: $(VENV)/test-installed ## ruff, mypy in strict mode, and the order of imports
 	@$(BIN)/ruff check .
