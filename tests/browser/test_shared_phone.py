@@ -1,7 +1,7 @@
 """One phone, several people, tabs and sessions: every answer is sent in its own person's session only."""
 
 from tests.browser.conftest import PHONE, People
-from tests.browser.outbox import SENDING, block, sent_by, try_again, unblock
+from tests.browser.outbox import SENDING, block, sent_by, tiles_fetched, try_again, unblock
 from tests.browser.site import Site
 from tests.browser.sitting import Sitting
 from tests.support.waiting import until
@@ -50,11 +50,12 @@ async def test_a_session_that_ends_with_unsent_answers(people: People, site: Sit
     task = await site.add_task(prompts=3)
     ann = await site.add_person(name="Ann")
     sitting = await Sitting.begin(people, task, person=ann)
+    await tiles_fetched(sitting.page, site, task, range(2))
     await site.database.pool.execute("delete from sessions")
 
     await sitting.answer(0, "t")
     await sitting.page.get_by_role("heading", name="Your session has ended").wait_for()
-    assert await sitting.page.get_by_text("1 answer waits on this device").is_visible()
+    await sitting.page.get_by_text("1 answer waits on this device").wait_for()
     second_tab = await sitting.page.context.new_page()
     await second_tab.goto(await site.link_of(ann))
     await second_tab.get_by_role("button", name="Sign out").wait_for()
