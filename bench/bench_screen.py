@@ -185,8 +185,8 @@ def _script_figure() -> Figure:
     size, size_later = (sum(_gzipped(WEB / file) for file in files) / 1000 for files in (route, later))
     return Figure(
         "screen_js", size, "KB", 25, "<= 25 KB", lambda value, _: value <= 25,
-        f"gzip, as the server sends it, of the {len(route)} scripts that the page of a task needs, by the build's "
-        f"manifest; {size_later:.1f} KB more come when it is idle, for sheets that are rarely opened.",
+        f"gzip, as the server sends it, of the {len(route)} scripts that the page of a task needs for its first "
+        f"picture, by the build's manifest; {size_later:.1f} KB more follow: the outbox, fingers, sheets.",
     )  # fmt: skip
 
 
