@@ -1,10 +1,10 @@
 """SQL of batches as they are shown: each with its prompt, its candidates and what the person has said about it."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime
 from uuid import UUID
 
 from comfylabel.annotations.batches import BatchRow, Position
+from comfylabel.annotations.hints import BEFORE_ALL
 from comfylabel.db.pool import Connection
 
 
@@ -46,11 +46,11 @@ from {source} cross join lateral (
 
 
 def _page(beyond: str, direction: str) -> str:
-    """Written (task_id, ready_at, id) > ...: with `ready_at > ...` alone a generic plan may walk every older task."""
+    """A scan of the index begins where the equality and the comparison together say: at the cursor, however deep."""
     return f"""
 with page as materialized (
   select id, prompt_id, ready_at from batches
-  where task_id = $1 and ready_at is not null and (task_id, ready_at, id) {beyond} ($1, $2, $3)
+  where task_id = $1 and ready_at is not null and (ready_at, id) {beyond} ($2, $3)
   order by task_id {direction}, ready_at {direction}, id {direction} limit $4
 )
 {_shown("page", "$5")}
@@ -60,7 +60,6 @@ order by page.ready_at {direction}, page.id {direction}
 
 PAGE_FORWARDS = _page(">", "asc")
 PAGE_BACKWARDS = _page("<", "desc")
-_BEFORE_ALL = (datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 async def page(
@@ -68,7 +67,7 @@ async def page(
 ) -> list[BatchRow]:
     """Up to `limit` batches beyond `position`, nearest first."""
     query = PAGE_BACKWARDS if position and position.backwards else PAGE_FORWARDS
-    at, batch_id = (position.ready_at, position.batch_id) if position else _BEFORE_ALL
+    at, batch_id = (position.ready_at, position.batch_id) if position else BEFORE_ALL
     return [BatchRow(**row) for row in await connection.fetch(query, task_id, at, batch_id, limit, user_id)]
 
 

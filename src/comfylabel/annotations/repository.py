@@ -1,8 +1,9 @@
 """SQL of labelling: its tasks, and where an image came from."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
+from comfylabel.annotations.hints import AFTER_ALL
 from comfylabel.annotations.schemas import LabelledTask
 from comfylabel.db.pool import Connection, Record
 
@@ -46,7 +47,6 @@ where t.state in ('RUNNING', 'DONE', 'FAILED') and (t.created_at, t.id) < ($2, $
   and exists (select from batches b where b.task_id = t.id and b.ready_at is not null)
 order by t.created_at desc, t.id desc limit $4
 """
-AFTER_ALL = (datetime(9999, 12, 31, tzinfo=UTC), UUID(int=2**128 - 1))
 
 
 async def labelling_tasks(
