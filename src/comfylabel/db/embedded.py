@@ -34,6 +34,7 @@ from comfylabel.db.embedded_account import (
     reachable_binaries,
     reachable_data,
 )
+from comfylabel.db.pool import AWAY
 
 _log = structlog.get_logger()
 
@@ -263,13 +264,13 @@ class EmbeddedPostgres:
     async def answers(self) -> bool:
         """A real connection, and to this cluster, whoever runs it: a pid file proves nothing."""
         try:
-            connection = await asyncpg.connect(self.url, timeout=5)
-        except (OSError, asyncpg.PostgresError, TimeoutError):
-            return False
-        try:
-            return bool(await connection.fetchval("show data_directory") == str(self._cluster))
-        finally:
-            await connection.close()
+            connection = await asyncpg.connect(self.url, timeout=5, command_timeout=5)
+            try:
+                return bool(await connection.fetchval("show data_directory") == str(self._cluster))
+            finally:
+                connection.terminate()
+        except (*AWAY, asyncpg.PostgresError, TimeoutError):
+            return False  # it may die while it is asked, too
 
     async def _stop_orphan(self) -> None:
         """A server of this directory that is alive although we hold its lock: its owner was killed."""
