@@ -294,6 +294,13 @@ CREATE TABLE public.ineligible_workers (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE public.inventories (
+    digest text NOT NULL,
+    object_info bytea NOT NULL,
+    nodes integer NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE public.labellers (
     task_id uuid NOT NULL,
     user_id uuid NOT NULL,
@@ -306,6 +313,17 @@ CREATE TABLE public.leases (
     user_id uuid NOT NULL,
     task_id uuid NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.paces (
+    worker_id uuid NOT NULL,
+    workflow_id uuid NOT NULL,
+    width integer NOT NULL,
+    height integer NOT NULL,
+    seconds_per_image double precision NOT NULL,
+    images bigint NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT paces_seconds_per_image_check CHECK ((seconds_per_image >= (0)::double precision))
 );
 
 CREATE TABLE public.pgqueuer (
@@ -461,9 +479,20 @@ CREATE TABLE public.submissions (
     sent_at timestamp with time zone,
     accepted_at timestamp with time zone,
     ended_at timestamp with time zone,
+    seconds double precision,
     CONSTRAINT ended_means_time CHECK (((state = ANY (ARRAY['ingested'::text, 'failed'::text, 'lost'::text, 'cancelled'::text])) = (ended_at IS NOT NULL))),
     CONSTRAINT sent_means_time CHECK (((state = ANY (ARRAY['reserved'::text, 'cancelled'::text, 'failed'::text, 'lost'::text])) OR (sent_at IS NOT NULL))),
+    CONSTRAINT submissions_seconds_check CHECK ((seconds >= (0)::double precision)),
     CONSTRAINT submissions_state_check CHECK ((state = ANY (ARRAY['reserved'::text, 'sent'::text, 'accepted'::text, 'generated'::text, 'ingested'::text, 'failed'::text, 'lost'::text, 'cancelled'::text])))
+);
+
+CREATE TABLE public.task_failures (
+    task_id uuid NOT NULL,
+    kind text NOT NULL,
+    failures bigint DEFAULT 0 NOT NULL,
+    last_message text NOT NULL,
+    last_worker_id uuid,
+    last_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 CREATE TABLE public.tasks (
@@ -528,6 +557,37 @@ CREATE TABLE public.variable_pools (
     CONSTRAINT variable_pools_version_check CHECK ((version >= 1))
 );
 
+CREATE TABLE public.worker_failures (
+    worker_id uuid NOT NULL,
+    kind text NOT NULL,
+    failures bigint DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.worker_minutes (
+    worker_id uuid NOT NULL,
+    task_id uuid NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    submissions bigint DEFAULT 0 NOT NULL,
+    images bigint DEFAULT 0 NOT NULL,
+    failures bigint DEFAULT 0 NOT NULL,
+    busy_seconds double precision DEFAULT 0 NOT NULL
+);
+
+CREATE TABLE public.worker_totals (
+    worker_id uuid NOT NULL,
+    submissions bigint DEFAULT 0 NOT NULL,
+    images bigint DEFAULT 0 NOT NULL,
+    busy_seconds double precision DEFAULT 0 NOT NULL,
+    gap_seconds double precision DEFAULT 0 NOT NULL,
+    gaps_10 bigint DEFAULT 0 NOT NULL,
+    gaps_30 bigint DEFAULT 0 NOT NULL,
+    gaps_100 bigint DEFAULT 0 NOT NULL,
+    gaps_300 bigint DEFAULT 0 NOT NULL,
+    gaps_1000 bigint DEFAULT 0 NOT NULL,
+    gaps_3000 bigint DEFAULT 0 NOT NULL,
+    gaps_more bigint DEFAULT 0 NOT NULL
+);
+
 CREATE TABLE public.workers (
     id uuid NOT NULL,
     name text NOT NULL,
@@ -546,6 +606,14 @@ CREATE TABLE public.workers (
     tags text[] DEFAULT '{}'::text[] NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    headers text,
+    header_names text[] DEFAULT '{}'::text[] NOT NULL,
+    device text,
+    vram_total bigint,
+    vram_free bigint,
+    fingerprint text,
+    inventory_digest text,
+    inventory_at timestamp with time zone,
     CONSTRAINT workers_max_concurrent_jobs_check CHECK (((max_concurrent_jobs >= 1) AND (max_concurrent_jobs <= 1000))),
     CONSTRAINT workers_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200))),
     CONSTRAINT workers_status_check CHECK ((status = ANY (ARRAY['HEALTHY'::text, 'UNHEALTHY'::text])))
@@ -628,11 +696,17 @@ ALTER TABLE ONLY public.idempotency_keys
 ALTER TABLE ONLY public.ineligible_workers
     ADD CONSTRAINT ineligible_workers_pkey PRIMARY KEY (worker_id, workflow_id);
 
+ALTER TABLE ONLY public.inventories
+    ADD CONSTRAINT inventories_pkey PRIMARY KEY (digest);
+
 ALTER TABLE ONLY public.labellers
     ADD CONSTRAINT labellers_pkey PRIMARY KEY (task_id, user_id);
 
 ALTER TABLE ONLY public.leases
     ADD CONSTRAINT leases_pkey PRIMARY KEY (batch_id, user_id);
+
+ALTER TABLE ONLY public.paces
+    ADD CONSTRAINT paces_pkey PRIMARY KEY (worker_id, workflow_id, width, height);
 
 ALTER TABLE ONLY public.pgqueuer_log
     ADD CONSTRAINT pgqueuer_log_pkey PRIMARY KEY (id);
@@ -673,6 +747,9 @@ ALTER TABLE ONLY public.sign_in_links
 ALTER TABLE ONLY public.submissions
     ADD CONSTRAINT submissions_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY public.task_failures
+    ADD CONSTRAINT task_failures_pkey PRIMARY KEY (task_id, kind);
+
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_pkey PRIMARY KEY (id);
 
@@ -684,6 +761,15 @@ ALTER TABLE ONLY public.variable_pools
 
 ALTER TABLE ONLY public.variable_pools
     ADD CONSTRAINT variable_pools_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY public.worker_failures
+    ADD CONSTRAINT worker_failures_pkey PRIMARY KEY (worker_id, kind);
+
+ALTER TABLE ONLY public.worker_minutes
+    ADD CONSTRAINT worker_minutes_pkey PRIMARY KEY (worker_id, minute, task_id);
+
+ALTER TABLE ONLY public.worker_totals
+    ADD CONSTRAINT worker_totals_pkey PRIMARY KEY (worker_id);
 
 ALTER TABLE ONLY public.workers
     ADD CONSTRAINT workers_pkey PRIMARY KEY (id);
@@ -769,6 +855,8 @@ CREATE INDEX tasks_newest ON public.tasks USING btree (created_at DESC, id DESC)
 CREATE INDEX tasks_running ON public.tasks USING btree (priority DESC, id) WHERE (state = 'RUNNING'::text);
 
 CREATE UNIQUE INDEX users_name ON public.users USING btree (lower(name));
+
+CREATE INDEX worker_minutes_of_task ON public.worker_minutes USING btree (task_id, minute);
 
 CREATE UNIQUE INDEX workers_name ON public.workers USING btree (name) WHERE (removed_at IS NULL);
 
@@ -876,6 +964,12 @@ ALTER TABLE ONLY public.leases
 ALTER TABLE ONLY public.leases
     ADD CONSTRAINT leases_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id);
 
+ALTER TABLE ONLY public.paces
+    ADD CONSTRAINT paces_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES public.workers(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.paces
+    ADD CONSTRAINT paces_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES public.workflows(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.pilots
     ADD CONSTRAINT pilots_task_id_fkey FOREIGN KEY (task_id) REFERENCES public.tasks(id) ON DELETE CASCADE;
 
@@ -906,6 +1000,12 @@ ALTER TABLE ONLY public.submissions
 ALTER TABLE ONLY public.submissions
     ADD CONSTRAINT submissions_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES public.workers(id);
 
+ALTER TABLE ONLY public.task_failures
+    ADD CONSTRAINT task_failures_last_worker_id_fkey FOREIGN KEY (last_worker_id) REFERENCES public.workers(id);
+
+ALTER TABLE ONLY public.task_failures
+    ADD CONSTRAINT task_failures_task_id_fkey FOREIGN KEY (task_id) REFERENCES public.tasks(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_ab_test_id_fkey FOREIGN KEY (ab_test_id) REFERENCES public.ab_tests(id);
 
@@ -914,3 +1014,18 @@ ALTER TABLE ONLY public.tasks
 
 ALTER TABLE ONLY public.tasks
     ADD CONSTRAINT tasks_workflow_id_fkey FOREIGN KEY (workflow_id) REFERENCES public.workflows(id);
+
+ALTER TABLE ONLY public.worker_failures
+    ADD CONSTRAINT worker_failures_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES public.workers(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.worker_minutes
+    ADD CONSTRAINT worker_minutes_task_id_fkey FOREIGN KEY (task_id) REFERENCES public.tasks(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.worker_minutes
+    ADD CONSTRAINT worker_minutes_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES public.workers(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.worker_totals
+    ADD CONSTRAINT worker_totals_worker_id_fkey FOREIGN KEY (worker_id) REFERENCES public.workers(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.workers
+    ADD CONSTRAINT workers_inventory_digest_fkey FOREIGN KEY (inventory_digest) REFERENCES public.inventories(digest);
