@@ -88,16 +88,19 @@ def migrate(data_dir: DataDir = None) -> None:
 
 @app.command()
 def simulate_worker(
+    *,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8188,
     job_seconds: Annotated[float, typer.Option(min=0, help="How long one submission takes.")] = 1.0,
     vram_gb: Annotated[float, typer.Option(min=0.1, help="Decides when it runs out of memory.")] = 24.0,
     faults: Annotated[str, typer.Option(help="For example out_of_memory_above=600000,truncated_images=2")] = "",
+    log: Annotated[Path | None, typer.Option(help="Append a JSON line for all that it is sent and does.")] = None,
 ) -> None:
     """A ComfyUI without a GPU, for trying things out. Its pictures say that they are simulated."""
     from comfylabel.cli.simulating import simulate_worker
 
-    sys.exit(run(simulate_worker(host=host, port=port, job_seconds=job_seconds, vram_gb=vram_gb, faults=faults)))
+    simulating = simulate_worker(host=host, port=port, job_seconds=job_seconds, vram_gb=vram_gb, faults=faults, log=log)
+    sys.exit(run(simulating))
 
 
 @users.command("add")

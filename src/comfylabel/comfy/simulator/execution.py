@@ -10,6 +10,7 @@ from typing import Any
 
 from comfylabel.comfy.simulator.faults import Faults
 from comfylabel.comfy.simulator.files import Folders
+from comfylabel.comfy.simulator.log_file import LogFile
 from comfylabel.comfy.simulator.node_class import NodeClass
 from comfylabel.comfy.simulator.queue import Item, SubmissionQueue
 from comfylabel.comfy.simulator.releases import Release
@@ -33,6 +34,7 @@ class Executor:
     faults: Faults
     release: Release
     classes: Mapping[str, NodeClass]
+    log_file: LogFile
     job_seconds: float
     memory_pixels: int | None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -71,6 +73,7 @@ class Executor:
         job = RunningJob(self, item, log)
         self.current = job
         log.started = time.time()
+        self.log_file.start(log)
         if self.faults.stuck:
             self.faults.stuck = False
             await asyncio.Event().wait()
@@ -90,6 +93,7 @@ class Executor:
         if self.faults.history_gap:
             await asyncio.sleep(self.faults.history_gap)
         log.ended = time.time()
+        self.log_file.end(log)
         self.current = None
         self.queue.finish(ticket, job.history_entry(succeeded=log.outcome == "success"))
         self.sockets.send("status", {"status": self.status()})

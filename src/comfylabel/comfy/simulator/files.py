@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
@@ -40,6 +41,10 @@ class StoredFile:
 
 
 class Folders:
+    """`on_drawn(file)` is called when a saved picture is fetched for the first time."""
+
+    on_drawn: Callable[[StoredFile], None] = staticmethod(lambda _: None)
+
     def __init__(self) -> None:
         self._files: dict[tuple[str, str], dict[str, StoredFile]] = {}
         self._counters: dict[tuple[str, str, str], int] = {}
@@ -94,8 +99,10 @@ class Folders:
             self._drawn.move_to_end(id(file))
             return kept[1]
         assert file.picture is not None
-        content, file.digests = await asyncio.to_thread(encode, file.picture, file.texts)
-        file.size = len(content)
+        content, found = await asyncio.to_thread(encode, file.picture, file.texts)
+        is_first, file.size, file.digests = file.size is None, len(content), found
+        if is_first:
+            self.on_drawn(file)
         self._keep(file, content)
         return content
 

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from comfylabel.comfy.simulator.execution import Executor
 from comfylabel.comfy.simulator.faults import Faults
 from comfylabel.comfy.simulator.files import Folders
 from comfylabel.comfy.simulator.image_nodes import ALL_CLASSES
+from comfylabel.comfy.simulator.log_file import LogFile
 from comfylabel.comfy.simulator.node_class import NodeClass
 from comfylabel.comfy.simulator.proxy import proxy
 from comfylabel.comfy.simulator.queue import SubmissionQueue
@@ -55,6 +57,7 @@ class Simulator:
         files: dict[str, Iterable[str]] | None = None,
         missing_nodes: Iterable[str] = (),
         api_key: str | None = None,
+        log_file: Path | None = None,
     ) -> None:
         self.release = Release(version)
         self.vram_bytes = int(vram_gb * 2**30)
@@ -64,7 +67,9 @@ class Simulator:
         self.log: list[LoggedSubmission] = []
         self.requests: deque[tuple[str, str]] = deque(maxlen=KEPT_REQUESTS)
         self.queue = SubmissionQueue()
+        self.log_file = LogFile(log_file)
         self.folders = Folders()
+        self.folders.on_drawn = self.log_file.drawn
         self.sockets = Sockets(self.release, self.faults)
         self.executor = Executor(
             self.queue,
@@ -73,6 +78,7 @@ class Simulator:
             self.faults,
             self.release,
             ALL_CLASSES,
+            self.log_file,
             job_seconds,
             int(vram_gb * PIXELS_PER_GB),
         )
@@ -103,6 +109,7 @@ class Simulator:
         await site.start()
         assert site._server is not None  # noqa: SLF001 - aiohttp has no public way to a port of its choice
         self._port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]  # noqa: SLF001 - as above
+        self.log_file.up(self.url)
         self._start_background()
 
     def _start_background(self) -> None:
@@ -142,6 +149,7 @@ class Simulator:
         self._background = []
 
     def forget(self) -> None:
+        self.log_file.forgot()
         self.queue.forget_everything()
         self.executor.forget()
         self.folders.empty_temp()
@@ -162,6 +170,7 @@ class Simulator:
         """Queues a valid submission. Raises TypeError after queueing, where ComfyUI's heap does."""
         number, identity, graph, extra_data, _ = item
         entry = LoggedSubmission(identity, number, extra_data.get("client_id"), graph, time.time())
+        self.log_file.post(entry, graph)
         self.log.append(entry)
         self._logged[id(graph)] = entry
         try:
@@ -198,3 +207,4 @@ async def running_simulator(**options: Any) -> AsyncIterator[Simulator]:
         yield simulator
     finally:
         await simulator.stop()
+        simulator.log_file.close()

@@ -32,7 +32,8 @@ class LoggedImage:
             self.file.digests = digests(self.picture)
         return self.file.digests
 
-    def to_json(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, Any]:
+        """All that is known without drawing it."""
         return {
             "node": self.node,
             **self.file.reference,
@@ -41,9 +42,10 @@ class LoggedImage:
             "batch_index": self.batch_index,
             "width": self.picture.width,
             "height": self.picture.height,
-            "pixels_sha256": self.digests.pixels,
-            "clean_sha256": self.digests.clean,
         }
+
+    def to_json(self) -> dict[str, Any]:
+        return self.recipe() | {"pixels_sha256": self.digests.pixels, "clean_sha256": self.digests.clean}
 
 
 @dataclass(slots=True)
