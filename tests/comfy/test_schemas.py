@@ -36,12 +36,13 @@ KEYS = st.sampled_from(
     [
         *("system", "comfyui_version", "devices", "queue_running", "queue_pending", "prompt", "outputs", "status"),
         *("images", "status_str", "messages", "filename", "type", "data", "prompt_id", "error", "node_errors"),
-        *("errors", "extra_info"),
+        *("errors", "extra_info", "timestamp", "nodes"),
     ]
 )
 likely = st.recursive(
     json_values
-    | st.sampled_from(["success", "error", "execution_error", "execution_interrupted", "value_not_in_list"]),
+    | st.sampled_from(["success", "error", "execution_start", "execution_error", "execution_interrupted"])
+    | st.just("value_not_in_list"),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=20,
 )
@@ -59,19 +60,28 @@ errors = st.builds(
 )
 outputs = st.dictionaries(texts, st.lists(images, min_size=1, max_size=4), max_size=3)
 graphs = st.dictionaries(texts, json_values, max_size=3)
+# Whole milliseconds of this century, or nothing.
+moments = st.none() | st.integers(10**12, 4 * 10**12).map(lambda milliseconds: milliseconds / 1000)
+rest = (graphs, moments, moments, st.frozensets(texts, max_size=3))
 entries = st.one_of(
-    st.builds(HistoryEntry, st.just("success"), outputs, st.none(), graphs),
-    st.builds(HistoryEntry, st.just("interrupted"), outputs, st.none(), graphs),
-    st.builds(HistoryEntry, st.just("error"), outputs, errors, graphs),
+    st.builds(HistoryEntry, st.just("success"), outputs, st.none(), *rest),
+    st.builds(HistoryEntry, st.just("interrupted"), outputs, st.none(), *rest),
+    st.builds(HistoryEntry, st.just("error"), outputs, errors, *rest),
 )
 
 
 def as_comfyui_writes(entry: HistoryEntry) -> dict[str, Any]:
-    messages: list[Any] = [["execution_start", {"prompt_id": "x"}], ["execution_cached", {"nodes": []}]]
-    if entry.outcome == "interrupted":
-        messages.append(["execution_interrupted", {"node_id": "1"}])
+    messages: list[Any] = [
+        ["execution_start", {"prompt_id": "x", **_timestamp(entry.began_at)}],
+        ["execution_cached", {"nodes": list(entry.cached)}],
+    ]
+    ended = _timestamp(entry.ended_at)
+    if entry.outcome == "success":
+        messages.append(["execution_success", ended])
+    elif entry.outcome == "interrupted":
+        messages.append(["execution_interrupted", {"node_id": "1", **ended}])
     elif entry.error is not None:
-        error = {
+        error = ended | {
             "node_id": entry.error.node_id,
             "node_type": entry.error.node_type,
             "exception_type": entry.error.exception_type,
@@ -94,6 +104,10 @@ def as_comfyui_writes(entry: HistoryEntry) -> dict[str, Any]:
     }
 
 
+def _timestamp(moment: float | None) -> dict[str, int]:
+    return {} if moment is None else {"timestamp": round(moment * 1000)}
+
+
 def _image(image: OutputImage) -> dict[str, str]:
     return {"filename": image.filename, "subfolder": image.subfolder, "type": image.type}
 
@@ -102,9 +116,29 @@ def _image(image: OutputImage) -> dict[str, str]:
 def test_an_entry_is_read_as_it_was_written(entry: HistoryEntry):
     read = HistoryEntry.from_json(as_comfyui_writes(entry))
     unread = {name: kept for name, kept in read.images.items() if name not in {"a text node", "an empty one"}}
-    assert (read.outcome, read.error) == (entry.outcome, entry.error)
+    assert (read.outcome, read.error, read.cached) == (entry.outcome, entry.error, entry.cached)
+    assert (read.began_at, read.ended_at, read.seconds) == (entry.began_at, entry.ended_at, entry.seconds)
     assert unread.items() <= entry.images.items()
     assert json.dumps(read.graph) == json.dumps(entry.graph)  # NaN is not equal to itself
+
+
+@given(entries)
+def test_a_worker_whose_clock_was_set_back_does_not_say_how_long_it_took(entry: HistoryEntry):
+    assert entry.seconds is None or entry.seconds >= 0
+
+
+@pytest.mark.parametrize("timestamp", [10**400, -1, float("nan"), float("inf"), "1795367047848", None, [1]])
+@pytest.mark.parametrize("nodes", [None, "9", [9, {}]])
+def test_strange_timing_is_no_reason_to_refuse_an_entry(timestamp: Any, nodes: Any):
+    document = as_comfyui_writes(HistoryEntry("success"))
+    document["status"]["messages"] = [
+        ["execution_start", {"timestamp": timestamp}],
+        ["execution_cached", {"nodes": nodes}],
+        ["execution_success", {"timestamp": timestamp}],
+        "gossip",
+    ]
+    entry = HistoryEntry.from_json(document)
+    assert (entry.outcome, entry.began_at, entry.seconds, entry.cached) == ("success", None, None, frozenset())
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.uuids()), unique_by=lambda pair: pair[0], max_size=20))

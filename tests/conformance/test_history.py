@@ -80,6 +80,17 @@ async def test_the_client_tells_them_apart(server: Served, kind: str, outcome: s
     assert list(entry.images) == ["10"]
 
 
+async def test_the_worker_says_how_long_it_took_and_what_it_did_not_run_again(server: Served):
+    graph = slow(0.5, nonce=nonce())
+    saved_again = graph | {"9": node("SaveImage", images=["5", 0], filename_prefix="tests/again")}
+    first, again = [HistoryEntry.from_json(await server.run(run)) for run in (graph, saved_again)]
+    assert first.seconds is not None
+    assert again.seconds is not None
+    assert first.seconds > 0.4  # whole milliseconds, and clocks differ a little
+    assert "5" not in first.cached
+    assert "5" in again.cached
+
+
 async def test_an_interrupted_node_raises_as_an_interruption_does(server: Served):
     entry = await server.run(failing("interrupt", nonce=nonce()))
     event, data = entry["status"]["messages"][-1]

@@ -137,12 +137,26 @@ class ExecutionError:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """How a submission ended. `images` may hold pictures of an error too: nodes that ran before it."""
+    """How a submission ended. `images` may hold pictures of an error too: nodes that ran before it.
+
+    `began_at`, `ended_at`: seconds since 1970 by the worker's own clock, None where it does not say. `cached`: the
+    nodes that it did not run, because it had their results.
+    """
 
     outcome: Outcome
     images: dict[str, list[OutputImage]] = field(default_factory=dict)
     error: ExecutionError | None = None
     graph: dict[str, Any] = field(default_factory=dict)
+    began_at: float | None = None
+    ended_at: float | None = None
+    cached: frozenset[str] = frozenset()
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the worker worked on it; None where it does not say, or its clock was set back meanwhile."""
+        if self.began_at is None or self.ended_at is None or self.ended_at < self.began_at:
+            return None
+        return self.ended_at - self.began_at
 
     @classmethod
     def from_json(cls, document: Any) -> "HistoryEntry":
@@ -152,8 +166,12 @@ class HistoryEntry:
         prompt = _list(entry.get("prompt"), "prompt")
         if len(prompt) < 3:  # noqa: PLR2004 - [number, id, graph, extra_data, outputs]
             raise UnexpectedShape("prompt has no graph")
+        told = _told(status)
         return cls(
             outcome=outcome,
+            began_at=_moment(told.get("execution_start")),
+            ended_at=_moment(told.get(_LAST_WORDS[outcome])),
+            cached=_cached(told.get("execution_cached")),
             images={
                 str(node): images
                 for node, output in _mapping(entry.get("outputs"), "outputs").items()
@@ -199,6 +217,38 @@ def _outcome(status: Mapping[str, Any]) -> tuple[Outcome, ExecutionError | None]
             if message[0] == "execution_error":
                 return "error", ExecutionError.from_json(message[1])
     return "error", ExecutionError("", "", "", "The worker gives no reason.", out_of_memory=False)
+
+
+_LAST_WORDS: Mapping[Outcome, str] = {
+    "success": "execution_success",
+    "error": "execution_error",
+    "interrupted": "execution_interrupted",
+}
+# ComfyUI's are milliseconds since 1970; what is beyond the year 9999 is no moment.
+_LAST_MOMENT = 253_402_300_800_000
+
+
+def _told(status: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The data of each kind of message; timing is no reason to refuse an entry, so what is strange is left out."""
+    messages = status.get("messages")
+    pairs = (message for message in (messages if isinstance(messages, list) else ()) if isinstance(message, list))
+    return {
+        pair[0]: pair[1]
+        for pair in pairs
+        if len(pair) == 2 and isinstance(pair[0], str) and isinstance(pair[1], dict)  # noqa: PLR2004 - [event, data]
+    }
+
+
+def _moment(data: Mapping[str, Any] | None) -> float | None:
+    timestamp = (data or {}).get("timestamp")
+    if isinstance(timestamp, int | float) and 0 <= timestamp < _LAST_MOMENT:
+        return timestamp / 1000
+    return None
+
+
+def _cached(data: Mapping[str, Any] | None) -> frozenset[str]:
+    nodes = (data or {}).get("nodes")
+    return frozenset(node for node in nodes if isinstance(node, str)) if isinstance(nodes, list) else frozenset()
 
 
 def _images(output: Any) -> list[OutputImage]:
