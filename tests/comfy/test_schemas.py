@@ -62,7 +62,7 @@ outputs = st.dictionaries(texts, st.lists(images, min_size=1, max_size=4), max_s
 graphs = st.dictionaries(texts, json_values, max_size=3)
 # Whole milliseconds of this century, or nothing.
 moments = st.none() | st.integers(10**12, 4 * 10**12).map(lambda milliseconds: milliseconds / 1000)
-rest = (graphs, moments, moments, st.frozensets(texts, max_size=3))
+rest = (graphs, moments, moments, st.frozensets(texts, max_size=3), st.floats(0, 1e9))
 entries = st.one_of(
     st.builds(HistoryEntry, st.just("success"), outputs, st.none(), *rest),
     st.builds(HistoryEntry, st.just("interrupted"), outputs, st.none(), *rest),
@@ -93,7 +93,7 @@ def as_comfyui_writes(entry: HistoryEntry) -> dict[str, Any]:
         for node, kept in entry.images.items()
     }
     return {
-        "prompt": [0, "x", entry.graph, {}, list(entry.images)],
+        "prompt": [entry.number or 0, "x", entry.graph, {}, list(entry.images)],
         "outputs": written | {"a text node": {"text": ["hello"]}, "an empty one": {}},
         "status": {
             "status_str": "success" if entry.outcome == "success" else "error",
@@ -117,6 +117,7 @@ def test_an_entry_is_read_as_it_was_written(entry: HistoryEntry):
     read = HistoryEntry.from_json(as_comfyui_writes(entry))
     unread = {name: kept for name, kept in read.images.items() if name not in {"a text node", "an empty one"}}
     assert (read.outcome, read.error, read.cached) == (entry.outcome, entry.error, entry.cached)
+    assert read.number == entry.number
     assert (read.began_at, read.ended_at, read.seconds) == (entry.began_at, entry.ended_at, entry.seconds)
     assert unread.items() <= entry.images.items()
     assert json.dumps(read.graph) == json.dumps(entry.graph)  # NaN is not equal to itself
@@ -131,6 +132,7 @@ def test_a_worker_whose_clock_was_set_back_does_not_say_how_long_it_took(entry: 
 @pytest.mark.parametrize("nodes", [None, "9", [9, {}]])
 def test_strange_timing_is_no_reason_to_refuse_an_entry(timestamp: Any, nodes: Any):
     document = as_comfyui_writes(HistoryEntry("success"))
+    document["prompt"][0] = timestamp
     document["status"]["messages"] = [
         ["execution_start", {"timestamp": timestamp}],
         ["execution_cached", {"nodes": nodes}],

@@ -4,6 +4,9 @@ Extra keys are ignored, because most releases of ComfyUI add some. `from_json` r
 is not ComfyUI's.
 """
 
+import hashlib
+import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -37,8 +40,11 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class SystemStats:
+    """`fingerprint` is another one after an update, on other hardware, or with other arguments."""
+
     version: str
     devices: tuple[Device, ...] = ()
+    fingerprint: str = ""
 
     @property
     def version_numbers(self) -> tuple[int, ...]:
@@ -59,6 +65,7 @@ class SystemStats:
             devices=tuple(_device(entry) for entry in devices if isinstance(entry, dict))
             if isinstance(devices, list)
             else (),
+            fingerprint=_fingerprint(system, devices),
         )
 
 
@@ -139,8 +146,8 @@ class ExecutionError:
 class HistoryEntry:
     """How a submission ended. `images` may hold pictures of an error too: nodes that ran before it.
 
-    `began_at`, `ended_at`: seconds since 1970 by the worker's own clock, None where it does not say. `cached`: the
-    nodes that it did not run, because it had their results.
+    `number`: the worker counts what it is sent. `began_at`, `ended_at`: seconds since 1970 by the worker's own clock,
+    None where it does not say. `cached`: the nodes that it did not run, because it had their results.
     """
 
     outcome: Outcome
@@ -150,6 +157,7 @@ class HistoryEntry:
     began_at: float | None = None
     ended_at: float | None = None
     cached: frozenset[str] = frozenset()
+    number: float | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -179,6 +187,7 @@ class HistoryEntry:
             },
             error=error,
             graph=_mapping(prompt[2], "prompt[2]"),
+            number=_finite(prompt[0]),
         )
 
 
@@ -202,6 +211,17 @@ class Event:
 def is_out_of_memory(exception_type: str, message: str) -> bool:
     lowered = message.lower()
     return exception_type in OUT_OF_MEMORY_TYPES or any(text in lowered for text in OUT_OF_MEMORY_TEXTS)
+
+
+def _fingerprint(system: Mapping[str, Any], devices: Any) -> str:
+    """Of what stays the same while a server runs: not of free memory."""
+    told = [system.get(key) for key in ("comfyui_version", "python_version", "pytorch_version", "argv")]
+    names = [
+        [device.get(key) for key in ("name", "type", "vram_total")]
+        for device in (devices if isinstance(devices, list) else [])
+        if isinstance(device, dict)
+    ]
+    return hashlib.sha256(json.dumps([told, names], sort_keys=True).encode()).hexdigest()
 
 
 def _outcome(status: Mapping[str, Any]) -> tuple[Outcome, ExecutionError | None]:
@@ -251,6 +271,15 @@ def _cached(data: Mapping[str, Any] | None) -> frozenset[str]:
     return frozenset(node for node in nodes if isinstance(node, str)) if isinstance(nodes, list) else frozenset()
 
 
+def _finite(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # an integer of more than 300 digits
+        return None
+
+
 def _images(output: Any) -> list[OutputImage]:
     """Outputs hold lists of anything; only `images` are pictures to fetch."""
     images = output.get("images") if isinstance(output, dict) else None
@@ -260,9 +289,12 @@ def _images(output: Any) -> list[OutputImage]:
 def _device(entry: Mapping[str, Any]) -> Device:
     def number(key: str) -> int:
         value = entry.get(key)
-        return value if isinstance(value, int) else 0
+        return value if isinstance(value, int) and 0 <= value < 2**63 else 0  # a bigint holds no more
 
-    return Device(str(entry.get("name", "")), str(entry.get("type", "")), number("vram_total"), number("vram_free"))
+    def name(key: str) -> str:
+        return plain(str(entry.get(key, "")), _LONGEST_NAME)
+
+    return Device(name("name"), name("type"), number("vram_total"), number("vram_free"))
 
 
 def _fits_an_address(text: str) -> bool:
