@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-import psutil
-
 from bench.client import Client
 from comfylabel.db.embedded import EmbeddedPostgres
 from comfylabel.db.ids import uuid7
@@ -35,9 +33,9 @@ class AtWork:
     database: Database
     admin: Client
 
-    def new_person(self, name: str) -> str:
-        """A new annotator's sign-in link."""
-        answer = self.admin.post("/api/users", {"name": name, "role": "annotator"})
+    def new_person(self, name: str, role: str = "annotator") -> str:
+        """A new user's sign-in link."""
+        answer = self.admin.post("/api/users", {"name": name, "role": role})
         link: str = answer.body["data"]["sign_in_link"]["url"]
         return link
 
@@ -93,6 +91,14 @@ def _serving(url: str, data_dir: Path) -> Iterator[tuple[str, int, str]]:
 
 
 @contextmanager
+def orchestrating(at_work: AtWork) -> Iterator["subprocess.Popen[bytes]"]:
+    """One `comfylabel orchestrate` on that server's database and data."""
+    command = [*_COMFYLABEL, "orchestrate", "--data-dir", str(at_work.folder / "data")]
+    with process(command, _environment(at_work.postgres.url)) as running:
+        yield running
+
+
+@contextmanager
 def process(
     command: list[str], environment: dict[str, str] | None = None, listener: socket.socket | None = None
 ) -> Iterator["subprocess.Popen[bytes]"]:
@@ -103,13 +109,6 @@ def process(
     finally:
         running.terminate()
         running.wait(30)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Of a process and its children, those that have ended too."""
-    root = psutil.Process(pid)
-    times = [one.cpu_times() for one in (root, *root.children(recursive=True))]
-    return float(sum(one.user + one.system + one.children_user + one.children_system for one in times))
 
 
 async def add_ready_task(database: Database, prompts: int, texts: str = "'prompt ' || n") -> UUID:

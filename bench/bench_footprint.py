@@ -1,7 +1,6 @@
 """Warm start and memory of `comfylabel up`."""
 
 import os
-import re
 import shutil
 import signal
 import socket
@@ -13,9 +12,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-import psutil
-
 from bench.figure import Figure
+from bench.machine import tree_pss
 from comfylabel.db.embedded import wheel_binaries
 
 STARTS = 5
@@ -63,9 +61,7 @@ class _Running:
 
     def memory(self) -> float:
         """MB: what all its processes together take, shared pages counted once."""
-        tree = [psutil.Process(self.process.pid)]
-        tree += tree[0].children(recursive=True)
-        return sum(_pss(process.pid) for process in tree) / 1000
+        return tree_pss([self.process.pid])
 
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
@@ -107,12 +103,6 @@ def _bare(folder: Path) -> float:
 
 def _prefix() -> list[str]:
     return ["unshare", "--user", "--map-user=1000", "--map-group=1000"] if os.geteuid() == 0 else []
-
-
-def _pss(pid: int) -> int:
-    """In kB."""
-    found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    return int(found[1]) if found else 0
 
 
 def _free_port() -> int:

@@ -14,9 +14,10 @@ from uuid import UUID
 import asyncpg
 
 from bench.annotators import OfTheBareServer, OfTheServer, Side
-from bench.at_work import AtWork, add_ready_task, cpu_seconds, process, server_at_work
+from bench.at_work import AtWork, add_ready_task, process, server_at_work
 from bench.client import Client
 from bench.figure import Figure
+from bench.machine import cpu_seconds
 from bench.served import double_served
 from tests.support.crowd import LOAD
 

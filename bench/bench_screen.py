@@ -19,8 +19,9 @@ from playwright.async_api import Browser
 
 from bench.at_work import AtWork, add_ready_task, server_at_work
 from bench.figure import Figure
+from bench.machine import Idle
 from bench.pictures import draw_files, link_files, link_for_bare_page
-from bench.screen import PACE, Idle, Phone, chromium, p95, phone
+from bench.screen import PACE, Phone, chromium, p95, phone
 from comfylabel.main import WEB
 from tests.browser.conftest import DESK, PHONE
 

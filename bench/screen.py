@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import psutil
 from playwright.async_api import Browser, CDPSession, Page, async_playwright
 
 from tests.browser.chromium import FLAGS, ensure_chromium
@@ -106,18 +105,6 @@ async def phone(browser: Browser, device: dict[str, Any] = PHONE) -> AsyncIterat
         yield made
     finally:
         await context.close()
-
-
-class Idle:
-    """The share of this machine's time in which nobody wanted it."""
-
-    def __init__(self) -> None:
-        self._begun = psutil.cpu_times()
-
-    def share(self) -> float:
-        now = psutil.cpu_times()
-        passed = [after - before for before, after in zip(self._begun, now, strict=True)]
-        return float((now.idle - self._begun.idle) / sum(passed[: len(now) - 2]))  # guest times are within user's
 
 
 def p95(values: list[float]) -> float:

@@ -1,0 +1,73 @@
+"""20k submissions to workers that need no time, against a bare loop of POST and history on the same workers."""
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.at_work import server_at_work
+from bench.figure import Figure
+from bench.generating import (
+    Graph,
+    Made,
+    Workers,
+    make,
+    operator,
+    orchestrator_at_rest,
+    prepare_task,
+    register,
+    simulated_workers,
+    sized,
+    text_to_image,
+)
+
+SUBMISSIONS = 20_000
+WORKERS, AT_ONCE = 8, 2
+SIDE = 64
+BARE = Path(__file__).parent / "baselines" / "post_history.py"
+
+
+async def measure() -> list[Figure]:
+    count = sized(SUBMISSIONS, 200)
+    graph = text_to_image(width=SIDE, height=SIDE)
+    with tempfile.TemporaryDirectory(prefix="comfylabel-bench-") as folder:
+        async with server_at_work() as at_work, operator(at_work) as api:
+            with simulated_workers(Path(folder), WORKERS, job_seconds=0) as workers:
+                await register(api, workers, max_concurrent_jobs=AT_ONCE)
+                task_id = await prepare_task(api, graph, prompts=count, seeds=1, max_batch_size=1)
+                bare = [await asyncio.to_thread(_bare, workers, graph, count // 2)]
+                sent_before = len(workers.jobs())
+                async with orchestrator_at_rest(at_work) as orchestrator:
+                    made = await make(at_work, api, task_id, orchestrator, workers)
+                posted = sorted(job.posted for job in workers.jobs())[sent_before:]
+                bare.append(await asyncio.to_thread(_bare, workers, graph, count // 2))
+    assert len(posted) == count, f"{len(posted)} POSTs for {count} images"
+    return _figures(made, (count - 1) / (posted[-1] - posted[0]), statistics.median(bare), count)
+
+
+def _bare(workers: Workers, graph: Graph, submissions: int) -> float:
+    """Submissions a second."""
+    command = [sys.executable, str(BARE), str(submissions), str(AT_ONCE), *workers.urls]
+    ended = subprocess.run(command, input=json.dumps(graph).encode(), stdout=subprocess.PIPE, check=True)
+    return submissions / float(json.loads(ended.stdout)["seconds"])
+
+
+def _figures(made: Made, rate: float, bare: float, count: int) -> list[Figure]:
+    return [
+        Figure(
+            "dispatch", rate, "submissions/s", bare, ">= 0.5", lambda _, ratio: ratio >= 0.5,
+            f"{count} prompts of one {SIDE} x {SIDE} image to {WORKERS} simulated workers that need no time, {AT_ONCE} "
+            "at once on each: from the first POST to the last, by the workers' own logs, every image fetched, checked and "
+            "stored meanwhile; against a loop that POSTs and reads the history of the same workers, as many at once, "
+            f"before and after. {made.sentence(count)}",
+        ),
+        Figure(
+            "dispatch_cpu", 1000 * made.orchestrator_cpu / count, "ms", 10, "<= 10 ms", lambda value, _: value <= 10,
+            f"CPU of the orchestrator process for each of them, from freeze to stored image; "
+            f"{1000 * made.loop_cpu / count:.1f} ms of it in the thread of its event loop, the rest in those that "
+            "check images and make thumbnails.",
+        ),
+    ]  # fmt: skip
