@@ -18,5 +18,5 @@ def test_what_goes_in_comes_out_and_nothing_of_it_shows(text: str):
 
 
 def test_another_secret_opens_nothing():
-    with pytest.raises(ApiKeyUnreadable, match="enter it again"):
+    with pytest.raises(ApiKeyUnreadable, match="enter them again"):
         Vault(b"fedcba9876543210").decrypt(Vault(SECRET).encrypt("key"))

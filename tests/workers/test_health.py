@@ -132,7 +132,7 @@ async def test_a_key_of_another_installation_is_a_reason_in_words(database, sess
         worker = await registered(database, base_url=simulator.url, api_key=ours._vault.encrypt("k"))
         checked = await health.check(database, theirs, worker, session, explicit=True)
 
-    assert (checked.status, "enter it again" in (checked.reason or "")) == ("UNHEALTHY", True)
+    assert (checked.status, "enter them again" in (checked.reason or "")) == ("UNHEALTHY", True)
 
 
 async def test_a_submission_that_finds_it_dead_needs_no_second_opinion(database):

@@ -45,6 +45,11 @@ async def test_a_new_worker_is_probed_at_once_and_listed(api: Api):
             "reason": None,
             "comfyui_version": "0.28.1",
             "has_api_key": False,
+            "header_names": [],
+            "held": 0,
+            "device": "simulated GPU (comfylabel)",
+            "vram_total": 24 * 2**30,
+            "vram_free": 24 * 2**30,
             "created_at": "",
         }
     ]

@@ -7,7 +7,7 @@ A POST /prompt is never repeated here: a worker queues the same id twice without
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -32,8 +32,14 @@ from comfylabel.comfy.schemas import (
 
 Parsed = TypeVar("Parsed")
 
-# 1000 queued graphs of 20 kB are 20 MB, /object_info with hundreds of custom nodes is a few.
-MAX_JSON_BYTES = 64 * 2**20
+# The longest JSON taken. A queue repeats the graph of everything in it: 1000 of 20 kB are 20 MB. /object_info is
+# 1.4 MB for 811 nodes, and repeats the names of all models in every node that loads one. A history has one graph, and
+# what its nodes wrote.
+MAX_JSON_BYTES = {"/system_stats": 2**20, "/queue": 32 * 2**20, "/history": 16 * 2**20, "/object_info": 32 * 2**20}
+MAX_OTHER_JSON_BYTES = 4 * 2**20
+# One byte of JSON becomes up to 30 in memory ("[[[["): so many values are some 200 MB at worst. 20 MB of queue are
+# 600 thousand.
+MAX_JSON_VALUES = 3_000_000
 # The product's ceiling unless the settings say otherwise.
 MAX_IMAGE_BYTES = 256 * 2**20
 # json.loads takes about 10 ms for this much: more is parsed off the event loop.
@@ -83,13 +89,15 @@ class ComfyClient:
         base_url: str,
         *,
         api_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
         max_image_bytes: int = MAX_IMAGE_BYTES,
         timeouts: Timeouts | None = None,
     ) -> None:
         self._session = session
         self._base = URL(base_url.rstrip("/"))
         self._shown = str(self._base.with_user(None))
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        # To this server only: redirects are never followed.
+        self._headers = dict(headers or {}) | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
         self._max_image_bytes = max_image_bytes
         self._timeouts = timeouts or Timeouts()
 
@@ -157,9 +165,13 @@ class ComfyClient:
         await self._post("/interrupt", {"prompt_id": submission_id})
         return True
 
-    async def free(self) -> None:
+    async def interrupt_whatever_runs(self) -> None:
+        """Be it a stranger's: only for a person who said so."""
+        await self._post("/interrupt", {})
+
+    async def free(self, *, unload_models: bool = True, free_memory: bool = True) -> None:
         """Unloads models and empties the execution cache, after the job that runs."""
-        await self._post("/free", {"unload_models": True, "free_memory": True})
+        await self._post("/free", {"unload_models": unload_models, "free_memory": free_memory})
 
     async def view(self, image: OutputImage) -> AsyncGenerator[bytes, None]:
         """The file's bytes as they arrive. Whether they are a picture is for the reader to find out."""
@@ -215,9 +227,12 @@ class ComfyClient:
 
     async def _json(self, response: aiohttp.ClientResponse, path: str) -> Any:
         self._check_type(response, path, "application/json")
-        body = b"".join([chunk async for chunk in self._limited(response, path, MAX_JSON_BYTES)])
+        limit = MAX_JSON_BYTES.get(f"/{path.split('/')[1]}", MAX_OTHER_JSON_BYTES)
+        body = b"".join([chunk async for chunk in self._limited(response, path, limit)])
         try:
             return await _parse_json(body)
+        except _TooManyValues as error:
+            raise WorkerMisbehaved(f"{self._shown}{path} answered with {error}.", kind="too_large") from error
         except (ValueError, RecursionError) as error:
             raise self._strange(path, error) from error
 
@@ -360,10 +375,21 @@ async def _refuse_redirect(
     return response
 
 
+class _TooManyValues(Exception):
+    """JSON that would fill the memory once it is unpacked."""
+
+
 async def _parse_json(body: bytes) -> Any:
-    """json, not orjson: ComfyUI's own answers hold NaN and lone surrogates when somebody's graph does."""
     if len(body) > PARSE_IN_THREAD_BYTES:
-        return await asyncio.to_thread(json.loads, body)
+        return await asyncio.to_thread(_loads, body)
+    return _loads(body)
+
+
+def _loads(body: bytes) -> Any:
+    """json, not orjson: ComfyUI's own answers hold NaN and lone surrogates when somebody's graph does."""
+    # Commas within texts count too; no worker writes that many of them.
+    if len(body) > MAX_JSON_VALUES and sum(map(body.count, (b",", b"[", b"{"))) > MAX_JSON_VALUES:
+        raise _TooManyValues(f"more than {MAX_JSON_VALUES // 10**6} million values")
     return json.loads(body)
 
 

@@ -17,9 +17,9 @@ from comfylabel.workers.service import WorkerService
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """Kept until the worker's address or key changes."""
+    """Kept until the worker's address, key or headers change."""
 
-    address: tuple[str, str | None]
+    address: tuple[str, str | None, str | None]
     client: ComfyClient
     listener: WorkerListener
 
@@ -72,7 +72,7 @@ class Fleet:
 
     def _line(self, worker: Worker) -> _Line:
         line = self._lines.get(worker.id)
-        address = (worker.base_url, worker.api_key)
+        address = (worker.base_url, worker.api_key, worker.headers)
         if line is not None and line.address == address:
             return line
         if line is not None:

@@ -1,4 +1,4 @@
-"""Workers' API keys at rest: whoever copies the database without the secret key reads none."""
+"""Workers' API keys and headers at rest: whoever copies the database without the secret key reads none."""
 
 import base64
 import hmac
@@ -9,7 +9,7 @@ from comfylabel.comfy.errors import WorkerUnreachable
 
 
 class ApiKeyUnreadable(WorkerUnreachable):
-    """The stored API key was encrypted under another secret key; enter it again."""
+    """The stored API key or headers were encrypted under another secret key; enter them again."""
 
     code = "api_key_unreadable"
 

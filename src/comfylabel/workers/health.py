@@ -13,7 +13,7 @@ import structlog
 from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.errors import WorkerError
 from comfylabel.db.pool import Connection, Database
-from comfylabel.workers import repository
+from comfylabel.workers import inventories_repository, repository
 from comfylabel.workers.schemas import Probe, Worker
 
 log = structlog.get_logger(__name__)
@@ -52,7 +52,16 @@ async def probe(clients: Clients, worker: Worker, session: aiohttp.ClientSession
         stats, queue = await asyncio.gather(client.system_stats(), client.queue())
     except WorkerError as error:
         return Probe(failure=error.message)
-    return Probe(len(queue.running), len(queue.pending), stats.version)
+    device = stats.devices[0] if stats.devices else None
+    return Probe(
+        len(queue.running),
+        len(queue.pending),
+        stats.version,
+        device=device.name or None if device else None,
+        vram_total=device.vram_total or None if device else None,
+        vram_free=device.vram_free or None if device else None,
+        fingerprint=stats.fingerprint,
+    )
 
 
 async def note(database: Database, worker: Worker, result: Probe, *, explicit: bool) -> Worker:
@@ -60,6 +69,8 @@ async def note(database: Database, worker: Worker, result: Probe, *, explicit: b
     allowed = 0 if explicit else FAILURES_ALLOWED
     async with database.transaction() as connection:
         noted = await repository.note_probe(connection, worker, result, failures_allowed=allowed)
+        if noted is not None and result.fingerprint is not None:
+            await inventories_repository.note_fingerprint(connection, worker.id, result.fingerprint)
     if noted is None:
         return worker
     if noted.status != worker.status:

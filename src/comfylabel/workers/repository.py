@@ -6,11 +6,12 @@ from uuid import UUID
 
 from comfylabel.db.ids import uuid7
 from comfylabel.db.pool import Connection, Record
-from comfylabel.workers.schemas import Probe, Worker
+from comfylabel.workers.schemas import Probe, Worker, WorkerRow
 
 COLUMNS = """
 id, name, base_url, api_key, enabled, status, priority, max_concurrent_jobs, current_queue_len, failed_checks,
-reason, comfyui_version, last_checked_at, removed_at, tags, created_at
+reason, comfyui_version, last_checked_at, removed_at, tags, headers, header_names, device, vram_total, vram_free,
+created_at
 """
 
 SELECT_ALL = f"select {COLUMNS} from workers where removed_at is null order by name"
@@ -18,6 +19,23 @@ SELECT_ALL = f"select {COLUMNS} from workers where removed_at is null order by n
 
 async def list_all(connection: Connection) -> list[Worker]:
     return [_worker(row) for row in await connection.fetch(SELECT_ALL)]
+
+
+# Open ones have an index of their own (ended_at is null): the count never reads what has ended.
+_HELD_BY_ALL = """
+select worker_id, count(*)::int as held from submissions where ended_at is null group by worker_id
+"""
+_HELD_BY_ONE = "select count(*)::int from submissions where worker_id = $1 and ended_at is null"
+
+
+async def held_by_all(connection: Connection) -> dict[UUID, int]:
+    """Worker id -> our submissions there that have not ended."""
+    return {row["worker_id"]: row["held"] for row in await connection.fetch(_HELD_BY_ALL)}
+
+
+async def with_held(connection: Connection, worker: Worker) -> WorkerRow:
+    held: int = await connection.fetchval(_HELD_BY_ONE, worker.id)
+    return WorkerRow(worker, held)
 
 
 SELECT_ENABLED = f"select {COLUMNS} from workers where removed_at is null and enabled order by name"
@@ -45,8 +63,8 @@ async def lock(connection: Connection, worker_id: UUID) -> Worker | None:
 
 
 INSERT = f"""
-insert into workers (id, name, base_url, api_key, priority, max_concurrent_jobs, tags)
-values ($1, $2, $3, $4, $5, $6, $7)
+insert into workers (id, name, base_url, api_key, priority, max_concurrent_jobs, tags, headers, header_names)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 on conflict do nothing
 returning {COLUMNS}
 """
@@ -61,9 +79,13 @@ async def insert(
     priority: int,
     max_concurrent_jobs: int,
     tags: Sequence[str],
+    headers: str | None,
+    header_names: Sequence[str],
 ) -> Worker | None:
     """None when the name is taken."""
-    row = await connection.fetchrow(INSERT, uuid7(), name, base_url, api_key, priority, max_concurrent_jobs, list(tags))
+    row = await connection.fetchrow(
+        INSERT, uuid7(), name, base_url, api_key, priority, max_concurrent_jobs, list(tags), headers, list(header_names)
+    )
     return _worker(row) if row else None
 
 
@@ -77,7 +99,7 @@ async def name_is_taken(connection: Connection, name: str, worker_id: UUID) -> b
 
 UPDATE = f"""
 update workers set name = $2, base_url = $3, api_key = $4, enabled = $5, priority = $6,
-  max_concurrent_jobs = $7, tags = $8, updated_at = now()
+  max_concurrent_jobs = $7, tags = $8, headers = $9, header_names = $10, updated_at = now()
 where id = $1
 returning {COLUMNS}
 """
@@ -95,6 +117,8 @@ async def update(connection: Connection, worker: Worker) -> Worker:
         worker.priority,
         worker.max_concurrent_jobs,
         list(worker.tags),
+        worker.headers,
+        list(worker.header_names),
     )
     assert row is not None
     return _worker(row)
@@ -102,7 +126,8 @@ async def update(connection: Connection, worker: Worker) -> Worker:
 
 FORGET_CHECKS = f"""
 update workers set status = 'UNHEALTHY', failed_checks = 0, current_queue_len = 0, comfyui_version = null,
-  reason = null, last_checked_at = null, updated_at = now()
+  reason = null, last_checked_at = null, device = null, vram_total = null, vram_free = null,
+  fingerprint = null, inventory_digest = null, inventory_at = null, updated_at = now()
 where id = $1
 returning {COLUMNS}
 """
@@ -116,21 +141,22 @@ async def forget_checks(connection: Connection, worker_id: UUID) -> Worker:
 
 
 REMOVE = """
-update workers set removed_at = now(), enabled = false, api_key = null, updated_at = now()
+update workers set removed_at = now(), enabled = false, api_key = null, headers = null, header_names = '{}',
+  updated_at = now()
 where id = $1 and removed_at is null
 returning name
 """
 
 
 async def remove(connection: Connection, worker_id: UUID) -> str | None:
-    """Its name; None when there is no such worker. Its API key is gone for good."""
+    """Its name; None when there is no such worker. Its API key and headers are gone for good."""
     name: str | None = await connection.fetchval(REMOVE, worker_id)
     return name
 
 
 NOTE_PASS = f"""
 update workers set status = 'HEALTHY', failed_checks = 0, reason = null, current_queue_len = $3,
-  comfyui_version = $4, last_checked_at = now(), updated_at = now()
+  comfyui_version = $4, device = $5, vram_total = $6, vram_free = $7, last_checked_at = now(), updated_at = now()
 where id = $1 and base_url = $2 and removed_at is null
 returning {COLUMNS}
 """
@@ -150,8 +176,9 @@ async def note_probe(connection: Connection, worker: Worker, probe: Probe, *, fa
     """None when the worker was removed or moved meanwhile: the probe was of another one."""
     if probe.failure is None:
         row = await connection.fetchrow(
-            NOTE_PASS, worker.id, worker.base_url, probe.running + probe.pending, probe.comfyui_version
-        )
+            NOTE_PASS, worker.id, worker.base_url, probe.running + probe.pending, probe.comfyui_version,
+            probe.device, probe.vram_total, probe.vram_free,
+        )  # fmt: skip
     else:
         row = await connection.fetchrow(NOTE_FAILURE, worker.id, worker.base_url, probe.failure, failures_allowed + 1)
     return _worker(row) if row else None
@@ -170,4 +197,4 @@ async def mark_dead(connection: Connection, worker_id: UUID, reason: str) -> Non
 
 def _worker(row: Record) -> Worker:
     values: dict[str, Any] = dict(row)
-    return Worker(**values | {"tags": tuple(row["tags"])})
+    return Worker(**values | {"tags": tuple(row["tags"]), "header_names": tuple(row["header_names"])})

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from comfylabel.accounts.dependencies import Admin
 from comfylabel.http.envelope import Envelope, ok
-from comfylabel.workers.schemas import NewWorker, ProbeAnswer, Worker, WorkerAnswer, WorkerChange
+from comfylabel.workers.schemas import NewWorker, ProbeAnswer, WorkerAnswer, WorkerChange, WorkerRow
 from comfylabel.workers.selection import check_is_fresh
 from comfylabel.workers.service import WorkerService
 
@@ -32,21 +32,25 @@ Session = Annotated[aiohttp.ClientSession, Depends(_session)]
 
 @router.get("", response_model=Envelope[list[WorkerAnswer]])
 async def list_workers(_admin: Admin, service: Service) -> Response:
-    return ok([_shown(worker) for worker in await service.list_all()])
+    return ok([shown(row) for row in await service.rows()])
 
 
 @router.post("", status_code=201, response_model=Envelope[WorkerAnswer])
 async def create_worker(body: NewWorker, admin: Admin, service: Service, session: Session) -> Response:
     """Probed at once: the answer says whether it is healthy."""
-    return ok(_shown(await service.create(admin, body, session)), status=201)
+    worker = await service.create(admin, body, session)
+    return ok(shown(await service.row(worker)), status=201)
 
 
 @router.patch("/{worker_id}", response_model=Envelope[WorkerAnswer])
 async def change_worker(
     worker_id: UUID, body: WorkerChange, admin: Admin, service: Service, session: Session
 ) -> Response:
-    """What is left out stays; `"api_key": null` forgets the key."""
-    return ok(_shown(await service.change(admin, worker_id, body, session)))
+    """What is left out stays. `"api_key": null` forgets the key, `"headers": null` all headers and a header's null it;
+    another host or port forgets all of them.
+    """
+    worker = await service.change(admin, worker_id, body, session)
+    return ok(shown(await service.row(worker)))
 
 
 @router.delete("/{worker_id}", response_model=Envelope[None])
@@ -68,8 +72,9 @@ async def probe_worker(worker_id: UUID, _admin: Admin, service: Service, session
     )
 
 
-def _shown(worker: Worker) -> dict[str, Any]:
-    """Without the key; UNHEALTHY when the last check is too old to mean anything."""
+def shown(row: WorkerRow) -> dict[str, Any]:
+    """Without the key and the headers' values; UNHEALTHY when the last check is too old to mean anything."""
+    worker = row.worker
     fresh = check_is_fresh(worker, datetime.now(UTC))
     return {
         "id": worker.id,
@@ -85,5 +90,10 @@ def _shown(worker: Worker) -> dict[str, Any]:
         "reason": worker.reason if fresh or worker.reason else "It has not been checked for 90 s.",
         "comfyui_version": worker.comfyui_version,
         "has_api_key": worker.api_key is not None,
+        "header_names": list(worker.header_names),
+        "held": row.held,
+        "device": worker.device,
+        "vram_total": worker.vram_total,
+        "vram_free": worker.vram_free,
         "created_at": worker.created_at,
     }

@@ -12,7 +12,9 @@ Status = Literal["HEALTHY", "UNHEALTHY"]
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """`api_key` is encrypted; `reason` says why it is UNHEALTHY; `WorkerAnswer` is what may be shown."""
+    """`api_key` and `headers` (a JSON object) are encrypted; `reason` says why it is UNHEALTHY; bytes of `vram_free`
+    are those of the last check; `WorkerAnswer` is what may be shown.
+    """
 
     id: UUID
     name: str
@@ -30,16 +32,35 @@ class Worker:
     removed_at: datetime | None
     tags: tuple[str, ...]
     created_at: datetime
+    headers: str | None = None
+    header_names: tuple[str, ...] = ()
+    device: str | None = None
+    vram_total: int | None = None
+    vram_free: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """As the list shows it. `held`: our submissions there that have not ended, be it that they wait, run, or have
+    images still to be fetched.
+    """
+
+    worker: Worker
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a worker answered just now: its queue, or why it counts as failed."""
+    """What a worker answered just now: its queue and its first GPU, or why it counts as failed."""
 
     running: int = 0
     pending: int = 0
     comfyui_version: str | None = None
     failure: str | None = None
+    device: str | None = None
+    vram_total: int | None = None
+    vram_free: int | None = None
+    fingerprint: str | None = None
 
     @property
     def healthy(self) -> bool:
@@ -57,6 +78,9 @@ Priority = Annotated[int, Field(ge=-1_000_000, le=1_000_000, strict=True)]
 MaxConcurrentJobs = Annotated[int, Field(ge=1, le=1000, strict=True)]
 Tag = Annotated[str, Field(min_length=1, max_length=100, pattern=_ONE_LINE)]
 Tags = Annotated[list[Tag], Field(max_length=50)]
+# For the proxy in front of the worker; headers.py says which.
+Headers = dict[str, str]
+HeaderChanges = dict[str, str | None]
 
 
 class NewWorker(BaseModel):
@@ -68,10 +92,11 @@ class NewWorker(BaseModel):
     priority: Priority = 0
     max_concurrent_jobs: MaxConcurrentJobs = 1
     tags: Tags = []
+    headers: Headers = {}
 
 
 class WorkerChange(BaseModel):
-    """What is left out stays; `"api_key": null` forgets the key."""
+    """What is left out stays; `"api_key": null` forgets the key, `"headers": null` all headers, a header's null it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -82,6 +107,7 @@ class WorkerChange(BaseModel):
     priority: Priority | None = None
     max_concurrent_jobs: MaxConcurrentJobs | None = None
     tags: Tags | None = None
+    headers: HeaderChanges | None = None
 
 
 # Answers
@@ -101,6 +127,11 @@ class WorkerAnswer(BaseModel):
     reason: str | None
     comfyui_version: str | None
     has_api_key: bool
+    header_names: list[str]
+    held: int
+    device: str | None
+    vram_total: int | None
+    vram_free: int | None
     created_at: datetime
 
 

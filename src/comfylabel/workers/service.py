@@ -2,12 +2,13 @@
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import aiohttp
+import orjson
 import psutil
 
 from comfylabel.accounts.repository import audit
@@ -15,14 +16,15 @@ from comfylabel.accounts.schemas import Principal
 from comfylabel.comfy.client import MAX_IMAGE_BYTES, ComfyClient
 from comfylabel.db.pool import Database
 from comfylabel.errors import Conflict, InvalidField, NotFound
+from comfylabel.workers import headers as header_rules
 from comfylabel.workers import health, repository
 from comfylabel.workers.base_url import check_addresses, host_and_port, normal_base_url
-from comfylabel.workers.encryption import Vault
-from comfylabel.workers.schemas import NewWorker, Probe, Worker, WorkerChange
+from comfylabel.workers.encryption import ApiKeyUnreadable, Vault
+from comfylabel.workers.schemas import NewWorker, Probe, Worker, WorkerChange, WorkerRow
 
 
 class WorkerService:
-    """`secret` is the installation's, for the keys; `own_port` where this server itself listens."""
+    """`secret` is the installation's, for keys and headers; `own_port` where this server itself listens."""
 
     def __init__(
         self,
@@ -38,11 +40,12 @@ class WorkerService:
         self._max_image_bytes = max_image_bytes
 
     def client(self, worker: Worker, session: aiohttp.ClientSession) -> ComfyClient:
-        """The only place where a worker's key is decrypted."""
+        """With what is sent along on HTTP and on the websocket's handshake, decrypted here only."""
         return ComfyClient(
             session,
             worker.base_url,
             api_key=self._vault.decrypt(worker.api_key) if worker.api_key else None,
+            headers=self._headers(worker.headers),
             max_image_bytes=self._max_image_bytes,
         )
 
@@ -50,8 +53,20 @@ class WorkerService:
         async with self._database.connection() as connection:
             return await repository.list_all(connection)
 
+    async def rows(self) -> list[WorkerRow]:
+        async with self._database.connection() as connection:
+            workers = await repository.list_all(connection)
+            held = await repository.held_by_all(connection)
+        return [WorkerRow(worker, held.get(worker.id, 0)) for worker in workers]
+
+    async def row(self, worker: Worker) -> WorkerRow:
+        async with self._database.connection() as connection:
+            return await repository.with_held(connection, worker)
+
     async def create(self, by: Principal, body: NewWorker, session: aiohttp.ClientSession) -> Worker:
         """Answers once the worker has been probed: the list is right from the first look at it."""
+        header_rules.check(body.headers)
+        header_rules.refuse_two_authorizations(body.headers, has_api_key=body.api_key is not None)
         base_url = await self._checked_base_url(body.base_url)
         async with self._database.transaction() as connection:
             worker = await repository.insert(
@@ -62,6 +77,7 @@ class WorkerService:
                 priority=body.priority,
                 max_concurrent_jobs=body.max_concurrent_jobs,
                 tags=_distinct(body.tags),
+                **self._header_columns(body.headers),
             )
             if worker is None:
                 raise _name_taken(body.name)
@@ -76,17 +92,24 @@ class WorkerService:
             changes["base_url"] = await self._checked_base_url(changes["base_url"])
         async with self._database.transaction() as connection:
             before = _present(await repository.lock(connection, worker_id), worker_id)
+            told = _told(changes)
             if "base_url" in changes and host_and_port(changes["base_url"]) != host_and_port(before.base_url):
-                changes.setdefault("api_key", None)  # another server: who may move a worker may not read its key
+                # Another server: who may move a worker may not read its secrets.
+                changes.setdefault("api_key", None)
+                before = replace(before, headers=None, header_names=())
+            if "headers" in changes:
+                changes |= self._changed_headers(before, changes["headers"])
             if "name" in changes and await repository.name_is_taken(connection, changes["name"], worker_id):
                 raise _name_taken(changes["name"])
-            worker = await repository.update(connection, replace(before, **changes))
+            worker = replace(before, **changes)
+            header_rules.refuse_two_authorizations(worker.header_names, has_api_key=worker.api_key is not None)
+            worker = await repository.update(connection, worker)
             moved = worker.base_url != before.base_url
             if moved:
                 worker = await repository.forget_checks(connection, worker_id)
-            await audit(connection, by.user_id, "worker_changed", worker.name, _told(changes))
+            await audit(connection, by.user_id, "worker_changed", worker.name, told)
         came_back = worker.enabled and not before.enabled
-        if moved or came_back or "api_key" in changes:
+        if moved or came_back or {"api_key", "headers"} & set(changes):
             return await health.check(self._database, self, worker, session, explicit=True)
         return worker
 
@@ -106,16 +129,34 @@ class WorkerService:
         return result
 
     def _changes(self, body: WorkerChange) -> dict[str, Any]:
-        """What was sent, as the row holds it. Only `api_key` may be null: that forgets it."""
+        """What was sent, as the row holds it but for `headers`. `api_key` and `headers` may be null: that forgets."""
         changes = body.model_dump(exclude_unset=True)
         for name, value in changes.items():
-            if value is None and name != "api_key":
+            if value is None and name not in {"api_key", "headers"}:
                 raise InvalidField(name, "must not be null; leave it out to keep it")
+        header_rules.check(changes.get("headers") or {})
         if changes.get("api_key") is not None:
             changes["api_key"] = self._vault.encrypt(changes["api_key"])
         if "tags" in changes:
             changes["tags"] = _distinct(changes["tags"])
         return changes
+
+    def _changed_headers(self, before: Worker, changes: Mapping[str, str | None] | None) -> dict[str, Any]:
+        if changes is None:
+            return self._header_columns({})
+        try:
+            present = self._headers(before.headers)
+        except ApiKeyUnreadable:
+            present = {}  # lost with their secret key: what is entered now begins anew
+        return self._header_columns(header_rules.changed(present, changes))
+
+    def _header_columns(self, headers: Mapping[str, str]) -> dict[str, Any]:
+        encrypted = self._vault.encrypt(orjson.dumps(dict(headers)).decode()) if headers else None
+        return {"headers": encrypted, "header_names": tuple(sorted(headers))}
+
+    def _headers(self, encrypted: str | None) -> dict[str, str]:
+        headers: dict[str, str] = orjson.loads(self._vault.decrypt(encrypted)) if encrypted else {}
+        return headers
 
     async def _checked_base_url(self, text: str) -> str:
         base_url = normal_base_url(text)
@@ -147,8 +188,11 @@ def _distinct(tags: Sequence[str]) -> tuple[str, ...]:
 
 
 def _told(changes: dict[str, Any]) -> dict[str, Any]:
-    """For the audit: that a key changed, never the key."""
-    return {name: "changed" if name == "api_key" else value for name, value in changes.items()}
+    """For the audit: that a key changed and which headers, never the key nor a value."""
+    told = {name: "changed" if name == "api_key" else value for name, value in changes.items()}
+    if told.get("headers"):
+        told["headers"] = sorted(told["headers"])
+    return told
 
 
 def _present(worker: Worker | None, worker_id: UUID) -> Worker:
