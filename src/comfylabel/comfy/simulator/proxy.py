@@ -37,6 +37,8 @@ async def _in_the_way(simulator: "Simulator", request: web.Request) -> web.Strea
     faults = simulator.faults
     if simulator.api_key is not None and request.headers.get("Authorization") != f"Bearer {simulator.api_key}":
         return web.Response(status=401, text=HTML, content_type="text/html")
+    if any(request.headers.get(name) != value for name, value in simulator.required_headers.items()):
+        return web.Response(status=403, text=HTML, content_type="text/html")
     if faults.proxy is None or (faults.proxy_paths and not request.path.startswith(faults.proxy_paths)):
         return None
     if faults.proxy == "huge_json":

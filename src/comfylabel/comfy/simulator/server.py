@@ -6,7 +6,7 @@ It never pretends outside the protocol: its device, its pictures and its pages s
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ class Simulator:
         files: dict[str, Iterable[str]] | None = None,
         missing_nodes: Iterable[str] = (),
         api_key: str | None = None,
+        required_headers: Mapping[str, str] | None = None,
         log_file: Path | None = None,
     ) -> None:
         self.release = Release(version)
@@ -64,6 +65,7 @@ class Simulator:
         self.faults = faults or Faults()
         self.faults.missing_nodes |= set(missing_nodes)
         self.api_key = api_key
+        self.required_headers = dict(required_headers or {})
         self.log: list[LoggedSubmission] = []
         self.requests: deque[tuple[str, str]] = deque(maxlen=KEPT_REQUESTS)
         self.queue = SubmissionQueue()
