@@ -19,6 +19,7 @@ from comfylabel.comfy.errors import (
 )
 from comfylabel.comfy.schemas import OutputImage
 from comfylabel.comfy.simulator import Simulator, running_simulator
+from tests.support.hostile_worker import hostile_worker
 from tests.support.served import Served, nonce
 from tests.support.simulator import model_free, node, slow, text_to_image
 from tests.support.waiting import until
@@ -127,13 +128,28 @@ async def test_nobody_listens(session):
             await client.submit(model_free(), str(uuid.uuid4()))
 
 
-async def test_two_gigabytes_of_json_are_not_read(session):
+@pytest.mark.parametrize(
+    ("call", "limit"),
+    [("system_stats", 1), ("queue", 32), ("history", 16), ("object_info", 32)],
+)
+async def test_two_gigabytes_of_json_are_not_read(session, call: str, limit: int):
     async with running_simulator() as simulator:
         simulator.faults.proxy = "huge_json"
+        patient = Timeouts(**dict.fromkeys(Timeouts.__slots__, 60))
         with pytest.raises(WorkerMisbehaved) as caught:
-            await ComfyClient(session, simulator.url, timeouts=Timeouts(system_stats=60)).system_stats()
+            await READS[call](ComfyClient(session, simulator.url, timeouts=patient))
         assert caught.value.kind == "too_large"
-        assert "64 MiB" in caught.value.message
+        assert f"{limit} MiB" in caught.value.message
+
+
+async def test_json_that_would_fill_the_memory_is_not_unpacked(session):
+    """9 MB of it, within the limit of a queue: 4 million lists of 56 bytes, and as many pointers to them."""
+    lists = "[],[" * 2_200_000
+    async with hostile_worker({"/queue": f'{{"queue_running": [{lists}'}) as url:
+        with pytest.raises(WorkerMisbehaved) as caught:
+            await ComfyClient(session, url, timeouts=Timeouts(queue=60)).queue()
+    assert caught.value.kind == "too_large"
+    assert "3 million values" in caught.value.message
 
 
 async def test_two_gigabytes_of_picture_are_not_read(simulator, session):

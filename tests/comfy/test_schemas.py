@@ -152,14 +152,47 @@ def test_pending_ones_are_in_the_order_in_which_they_run(items: list[tuple[float
     assert listed.pending == tuple(queue.take()[1][1] for _ in items)
 
 
-@given(words, st.lists(st.builds(Device, texts, texts, st.integers(), st.integers()), max_size=3))
+byte_counts = st.integers(0, 2**63 - 1)
+
+
+@given(words, st.lists(st.builds(Device, words, words, byte_counts, byte_counts), max_size=3))
 def test_system_stats_are_read_as_they_were_written(version: str, devices: list[Device]):
     listed = [
         {"name": d.name, "type": d.type, "index": 0, "vram_total": d.vram_total, "vram_free": d.vram_free}
         for d in devices
     ]
     document = {"system": {"os": "linux", "comfyui_version": version or None}, "devices": listed}
-    assert SystemStats.from_json(document) == SystemStats(version or "unknown", tuple(devices))
+    stats = SystemStats.from_json(document)
+    assert (stats.version, stats.devices) == (version or "unknown", tuple(devices))
+
+
+STATS: dict[str, Any] = {
+    "system": {"comfyui_version": "0.28.1", "python_version": "3.12", "pytorch_version": "2.13", "argv": ["main.py"]},
+    "devices": [{"name": "cuda:0 RTX", "type": "cuda", "vram_total": 24, "vram_free": 20}],
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "is_same"),
+    [
+        (("system", "comfyui_version"), "0.28.2", False),
+        (("system", "python_version"), "3.13", False),
+        (("system", "pytorch_version"), "2.14", False),
+        (("system", "argv"), ["main.py", "--disable-all-custom-nodes"], False),
+        (("devices", 0, "name"), "cuda:1 RTX", False),
+        (("devices", 0, "vram_free"), 1, True),
+        (("system", "ram_free"), 1, True),
+    ],
+    ids=str,
+)
+def test_a_fingerprint_changes_with_the_server_and_not_with_what_it_does(path, value, is_same):
+    changed = json.loads(json.dumps(STATS))
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    same = SystemStats.from_json(changed).fingerprint == SystemStats.from_json(STATS).fingerprint
+    assert same is is_same
 
 
 @given(likely)

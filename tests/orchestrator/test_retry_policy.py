@@ -55,8 +55,17 @@ def test_a_graph_that_the_server_refuses_is_not_tried_again():
 
 
 @given(
-    st.sampled_from([FailureKind.MISSING_MODEL, FailureKind.MISSING_NODE, FailureKind.NOT_SENT, FailureKind.CANCELLED])
+    st.sampled_from(
+        [
+            FailureKind.MISSING_MODEL,
+            FailureKind.MISSING_NODE,
+            FailureKind.NETWORK,
+            FailureKind.PROXY_AUTH,
+            FailureKind.CANCELLED,
+            FailureKind.DEADLINE,
+        ]
+    )
 )
-def test_a_fault_of_the_worker_costs_the_prompt_nothing(kind):
+def test_a_fault_of_the_worker_before_it_began_costs_the_prompt_nothing(kind):
     decision = decide(Failure(kind, ""), retries_used=MAX_RETRIES, losses=MAX_LOSSES - 1)
     assert (decision.give_up, decision.retry, decision.loss) == (False, False, False)

@@ -4,7 +4,7 @@ It reads the rows first, whatever happened before: killed anywhere and begun aga
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -16,16 +16,18 @@ from comfylabel.comfy.graph import Bindings
 from comfylabel.comfy.schemas import HistoryEntry, OutputImage
 from comfylabel.db.ids import uuid7_time
 from comfylabel.db.pool import AWAY, Database
+from comfylabel.generations import failures_repository
 from comfylabel.generations.repository import top_up
 from comfylabel.generations.states import SubmissionState
-from comfylabel.orchestrator import repository, workers_repository
+from comfylabel.orchestrator import repository
+from comfylabel.orchestrator.activity import Recorder
 from comfylabel.orchestrator.fault_points import reached
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.ingest import BrokenImage, Ingester, StoredImage
 from comfylabel.orchestrator.recipes import Recipe, Recipes
 from comfylabel.orchestrator.retry_policy import Failure, FailureKind, decide
 from comfylabel.orchestrator.schemas import Chunk, MissingImage, Plan, Submission, SubmissionFailed
-from comfylabel.orchestrator.submission_life import SubmissionLife, Superseded
+from comfylabel.orchestrator.submission_life import SubmissionLife, Superseded, kind_of
 from comfylabel.storage.keys import image_key
 from comfylabel.storage.store import StoreUnavailable
 from comfylabel.tasks.repository import finish_task_if_complete
@@ -47,6 +49,9 @@ class Generator:
     fleet: Fleet
     ingester: Ingester
     recipes: Recipes
+    recorder: Recorder
+    # Called with a worker that refused what it was thought to have: it is asked again what it has.
+    doubt: Callable[[UUID], None] = lambda _: None
 
     async def generate(self, task_id: UUID, prompt_id: UUID, number: int) -> None:
         """Bring the images of chunk `number`; returns when they are done, given up, or not wanted any more."""
@@ -120,7 +125,7 @@ class Generator:
             if isinstance(error, BrokenImage):
                 raise _failed(submission, FailureKind.BROKEN_IMAGE, str(error)) from error
             if isinstance(error, WorkerError):
-                raise _failed(submission, FailureKind.WORKER_LOST, error.message) from error
+                raise _failed(submission, kind_of(error), error.message) from error
             raise error
 
     async def _ingest_one(
@@ -169,6 +174,7 @@ class Generator:
         state = SubmissionState.LOST if failure.is_loss else SubmissionState.FAILED
         async with self.database.transaction() as connection:
             error = {"class": failure.kind.value, "message": failure.message}
+            await failures_repository.lock_task(connection, chunk.task_id)
             if not await repository.end_submission(connection, submission.id, state, error):
                 return  # cancelled meanwhile: its images are pending already
             retries_used, losses = await repository.lock_budget(connection, submission.id, chunk.batch_id, chunk.number)
@@ -185,10 +191,12 @@ class Generator:
             )
             if failure.is_workers_fault:
                 await repository.note_ineligible(connection, submission.worker_id, chunk.workflow_id, failure.message)
-                if failure.kind is FailureKind.MISSING_NODE and not await workers_repository.any_able(
-                    connection, chunk.workflow_id
-                ):
-                    await repository.fail_pending(connection, chunk.batch_id, chunk.number, failure.message)
+            await failures_repository.count(
+                connection, chunk.task_id, failure.kind, failure.message, submission.worker_id
+            )
+        self.recorder.failed(submission.worker_id, chunk.task_id, failure.kind)
+        if failure.kind in (FailureKind.MISSING_MODEL, FailureKind.MISSING_NODE):
+            self.doubt(submission.worker_id)
 
     async def _hand_on(self, task_id: UUID) -> None:
         """The job ends: its task gets the next one, or is finished."""

@@ -321,21 +321,6 @@ async def give_back(
     return moved
 
 
-_FAIL_PENDING = """
-update generations set state = 'failed', updated_at = now() where batch_id = $1 and chunk = $2 and state = 'pending'
-"""
-_COUNT_FAILED = """
-update batches set failed = failed + $2, reason = $3 where id = $1 returning done + failed = total as is_complete
-"""
-
-
-async def fail_pending(connection: Connection, batch_id: UUID, chunk: int, reason: str) -> None:
-    """Give up a chunk that no worker can run."""
-    moved = _count(await connection.execute(_FAIL_PENDING, batch_id, chunk))
-    if await connection.fetchval(_COUNT_FAILED, batch_id, moved, reason):
-        await make_ready(connection, batch_id)
-
-
 async def note_ineligible(connection: Connection, worker_id: UUID, workflow_id: UUID, reason: str) -> None:
     await connection.execute(_INELIGIBLE, worker_id, workflow_id, reason)
 

@@ -5,27 +5,13 @@ worker is sent again uncounted, unless the prompt was running in 3 such losses: 
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from comfylabel.generations.failures import FailureKind
+
+__all__ = ["MAX_LOSSES", "MAX_RETRIES", "Decision", "Failure", "FailureKind", "decide"]
 
 MAX_RETRIES = 3
 MAX_LOSSES = 3
-
-
-class FailureKind(StrEnum):
-    """Why a submission ended without its images."""
-
-    EXECUTION_ERROR = "execution_error"
-    OUT_OF_MEMORY = "out_of_memory"
-    BROKEN_IMAGE = "broken_image"
-    DEADLINE = "deadline"
-    VALIDATION = "validation"
-    MISSING_NODE = "missing_node"
-    MISSING_MODEL = "missing_model"
-    WORKER_LOST = "worker_lost"
-    NOT_SENT = "not_sent"
-    NOT_TAKEN = "not_taken"
-    INTERRUPTED = "interrupted"
-    CANCELLED = "cancelled"
 
 
 _COUNTED = frozenset(
@@ -38,13 +24,26 @@ _COUNTED = frozenset(
     }
 )
 _PERMANENT = frozenset({FailureKind.VALIDATION})
-_LOSSES = frozenset({FailureKind.WORKER_LOST, FailureKind.INTERRUPTED})
-_WORKERS_FAULT = frozenset({FailureKind.MISSING_NODE, FailureKind.MISSING_MODEL})
+# The prompt itself was not tried to the end.
+_LOSSES = frozenset(
+    {
+        FailureKind.NETWORK,
+        FailureKind.PROXY_AUTH,
+        FailureKind.WORKER_LOST,
+        FailureKind.WORKER_RESTARTED,
+        FailureKind.INTERRUPTED,
+    }
+)
+# Another worker may be able to run the same graph, or to let us send it.
+_WORKERS_FAULT = frozenset({FailureKind.MISSING_NODE, FailureKind.MISSING_MODEL, FailureKind.PROXY_AUTH})
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """`message` is shown to people; `was_running`: the worker had begun it."""
+    """`message` is shown to people; `was_running`: the worker had begun it.
+
+    A deadline that passed while it only waited is no failure of the prompt: the worker's queue stood still.
+    """
 
     kind: FailureKind
     message: str
@@ -52,12 +51,10 @@ class Failure:
 
     @property
     def is_loss(self) -> bool:
-        """The prompt itself was not tried to the end."""
-        return self.kind in _LOSSES or self.kind is FailureKind.NOT_SENT
+        return self.kind in _LOSSES or (self.kind is FailureKind.DEADLINE and not self.was_running)
 
     @property
     def is_workers_fault(self) -> bool:
-        """Another worker may be able to run the same graph."""
         return self.kind in _WORKERS_FAULT
 
 
@@ -73,8 +70,8 @@ class Decision:
 def decide(failure: Failure, *, retries_used: int, losses: int) -> Decision:
     if failure.kind in _PERMANENT:
         return Decision(give_up=True, retry=False, loss=False)
-    if failure.kind in _COUNTED:
+    if failure.kind in _COUNTED and not failure.is_loss:
         has_budget = retries_used < MAX_RETRIES
         return Decision(give_up=not has_budget, retry=has_budget, loss=False)
-    is_loss = failure.kind in _LOSSES and failure.was_running
+    is_loss = failure.is_loss and failure.was_running
     return Decision(give_up=is_loss and losses + 1 >= MAX_LOSSES, retry=False, loss=is_loss)

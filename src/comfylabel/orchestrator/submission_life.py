@@ -5,6 +5,7 @@ the same id is ever sent again. Truth is /history; the websocket only shortens t
 """
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -12,12 +13,14 @@ from uuid import UUID
 import structlog
 
 from comfylabel.comfy.client import ComfyClient, Timeouts
-from comfylabel.comfy.errors import SubmissionRefused, SubmissionUnclear, WorkerError
+from comfylabel.comfy.errors import SubmissionRefused, SubmissionUnclear, WorkerError, WorkerMisbehaved
 from comfylabel.comfy.graph import Graph
-from comfylabel.comfy.schemas import HistoryEntry
+from comfylabel.comfy.schemas import HistoryEntry, QueueSnapshot
 from comfylabel.db.pool import Database
 from comfylabel.generations.states import SubmissionState
 from comfylabel.orchestrator import queue_gate, repository
+from comfylabel.orchestrator.activity import Recorder
+from comfylabel.orchestrator.deadline import Deadline
 from comfylabel.orchestrator.dispatcher import Dispatcher
 from comfylabel.orchestrator.fault_points import reached
 from comfylabel.orchestrator.fleet import Fleet
@@ -35,6 +38,8 @@ _ABSENCES = 2
 # A worker that answers all but POSTs, or a graph at which it stumbles: the prompt's retries decide between them.
 _POSTS = 3
 _NEVER_TAKES = f"The worker did not take it in {_POSTS} tries, and did not say why."
+
+_FORGOTTEN = "The worker was restarted, or somebody emptied its queue: it has forgotten it."
 
 _REFUSALS = {
     "missing_node": FailureKind.MISSING_NODE,
@@ -64,11 +69,14 @@ class Patience:
 class SubmissionLife:
     """Carries one plan through one submission. What it did is in the rows before the next step: any may be the last."""
 
-    def __init__(self, database: Database, fleet: Fleet, dispatcher: Dispatcher, patience: Patience) -> None:
+    def __init__(
+        self, database: Database, fleet: Fleet, dispatcher: Dispatcher, patience: Patience, recorder: Recorder
+    ) -> None:
         self._database = database
         self._fleet = fleet
         self._dispatcher = dispatcher
         self._patience = patience
+        self._recorder = recorder
 
     async def run(
         self,
@@ -86,12 +94,14 @@ class SubmissionLife:
         if begun is not None and begun.state is SubmissionState.RESERVED:
             await queue_gate.withdraw(self._database, begun.id)  # its owner died before anything was sent
             begun = None
+        waiting_since = None if begun else asyncio.get_running_loop().time()
         submission = begun or await self._send(plan, attempt, batch_id, only_worker)
         try:
             if submission.state is SubmissionState.SENT:
                 submission = await self._settle(plan, submission)
             entry = await self._follow(submission)
-            await self._note_end(submission)
+            if await self._note_end(submission):
+                self._recorder.ended(plan, submission.worker_id, entry, waiting_since=waiting_since)
             _raise_if_failed(entry)
         except SubmissionFailed as failed:
             failed.submission = submission
@@ -120,6 +130,7 @@ class SubmissionLife:
             await queue_gate.withdraw(self._database, submission.id)
             raise
         submission = replace(submission, state=SubmissionState.SENT, sent_at=sent_at)
+        self._recorder.sent(submission.worker_id, plan.task_id)
         await reached("before_post")
         try:
             return await self._post(submission, admission.graph)
@@ -140,10 +151,22 @@ class SubmissionLife:
         except SubmissionRefused as error:
             raise SubmissionFailed(Failure(_REFUSALS[error.reason], error.message)) from error
         except WorkerError as error:
-            await self._fleet.found_dead(submission.worker_id, error.message)
-            raise SubmissionFailed(Failure(FailureKind.NOT_SENT, error.message)) from error
+            raise SubmissionFailed(await self._not_sent(submission, error)) from error
         await reached("after_answer")
         return await self._accepted(submission)
+
+    async def _not_sent(self, submission: Submission, error: WorkerError) -> Failure:
+        """Why nothing was queued. A proxy may let us look, and not send: every check of such a worker passes."""
+        client = await self._fleet.client_of(submission.worker_id)
+        if isinstance(error, WorkerMisbehaved) and error.http_status is not None:
+            with suppress(WorkerError):
+                await client.queue()
+                message = (
+                    f"It answers GET /queue, but to POST /prompt {error.http_status}: the proxy refuses only POST."
+                )
+                return Failure(FailureKind.PROXY_AUTH, message)
+        await self._fleet.found_dead(submission.worker_id, error.message)
+        return Failure(kind_of(error), error.message)
 
     async def _accepted(self, submission: Submission) -> Submission:
         async with self._database.transaction() as connection:
@@ -195,6 +218,8 @@ class SubmissionLife:
         listener = self._fleet.listener(submission.worker_id)
         identity = str(submission.id)
         silence = _Silence(self._patience.worker_lost)
+        clock = asyncio.get_running_loop().time
+        deadline = Deadline(self._patience.deadline, since=clock())
         absences = looks = 0
         is_waiting = False  # behind others, when the queue was last asked
 
@@ -215,29 +240,27 @@ class SubmissionLife:
                 if queue and identity in queue.ids:
                     is_waiting = identity in queue.pending
                 if absences >= _ABSENCES:
-                    raise _lost("The worker has forgotten it.", was_running=was_running())
+                    raise _lost(FailureKind.WORKER_RESTARTED, _FORGOTTEN, was_running=was_running())
+                _note_place(deadline, queue, identity, has_begun=listener.has_begun(identity), now=clock())
             except WorkerError as error:
                 silence.goes_on(error, was_running=was_running())
-            await self._keep_deadline(client, submission)
+            if deadline.has_passed(clock()):
+                await withdraw_from_worker(client, identity)
+                was_tried = not deadline.is_only_waiting
+                raise SubmissionFailed(Failure(FailureKind.DEADLINE, deadline.words, was_running=was_tried))
             await listener.wait(identity, self._patience.settle if absences else _LOOKS[min(looks, len(_LOOKS) - 1)])
             looks += 1
 
-    async def _keep_deadline(self, client: ComfyClient, submission: Submission) -> None:
-        begun = submission.accepted_at or submission.created_at
-        if _age(begun) < self._patience.deadline:
-            return
-        await withdraw_from_worker(client, str(submission.id))
-        message = f"Not done after {self._patience.deadline:.0f} s."
-        raise SubmissionFailed(Failure(FailureKind.DEADLINE, message, was_running=True))
-
-    async def _note_end(self, submission: Submission) -> None:
+    async def _note_end(self, submission: Submission) -> bool:
+        """False: it was noted before a restart of ours."""
         if submission.state is SubmissionState.GENERATED:
-            return
+            return False
         async with self._database.transaction() as connection:
             if not await repository.mark_generated(connection, submission):
                 raise Superseded
         self._dispatcher.wake(submission.worker_id)
         await reached("after_history")
+        return True
 
 
 async def withdraw_from_worker(client: ComfyClient, identity: str) -> None:
@@ -264,11 +287,25 @@ class _Silence:
         self._since = self._since or now
         if now - self._since >= self._limit:
             message = f"The worker was silent for {self._limit:.0f} s: {error.message}"
-            raise _lost(message, was_running=was_running) from error
+            kind = FailureKind.PROXY_AUTH if kind_of(error) is FailureKind.PROXY_AUTH else FailureKind.WORKER_LOST
+            raise _lost(kind, message, was_running=was_running) from error
 
 
-def _lost(message: str, *, was_running: bool) -> SubmissionFailed:
-    return SubmissionFailed(Failure(FailureKind.WORKER_LOST, message, was_running=was_running))
+def _lost(kind: FailureKind, message: str, *, was_running: bool) -> SubmissionFailed:
+    return SubmissionFailed(Failure(kind, message, was_running=was_running))
+
+
+def kind_of(error: WorkerError) -> FailureKind:
+    """Of a request that failed, whatever it was for."""
+    is_proxy = isinstance(error, WorkerMisbehaved) and error.kind == "proxy_auth"
+    return FailureKind.PROXY_AUTH if is_proxy else FailureKind.NETWORK
+
+
+def _note_place(deadline: Deadline, queue: QueueSnapshot | None, identity: str, *, has_begun: bool, now: float) -> None:
+    if has_begun or (queue is not None and identity in queue.running):
+        deadline.begun(now)
+    elif queue is not None and identity in queue.pending:
+        deadline.waits_behind((*queue.running, *queue.pending[: queue.pending.index(identity)]), now)
 
 
 async def _look(client: ComfyClient, identity: str) -> bool:

@@ -14,12 +14,6 @@ select worker_id, count(*) as held from submissions where state in ('reserved', 
 
 # A refusal is believed for five minutes: somebody may put the missing model there, and asking costs one round trip.
 _REFUSALS = "select worker_id, workflow_id from ineligible_workers where created_at > now() - interval '5 minutes'"
-_REFUSING = """
-select count(*) filter (where i.worker_id is null) as able from workers w
-left join ineligible_workers i
-  on i.worker_id = w.id and i.workflow_id = $1 and i.created_at > now() - interval '5 minutes'
-where w.enabled and w.removed_at is null
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +36,3 @@ async def refusals(connection: Connection) -> dict[UUID, frozenset[UUID]]:
     for row in await connection.fetch(_REFUSALS):
         found[row["worker_id"]].add(row["workflow_id"])
     return {worker: frozenset(workflows) for worker, workflows in found.items()}
-
-
-async def any_able(connection: Connection, workflow_id: UUID) -> bool:
-    """Whether some enabled worker has not refused the workflow."""
-    return bool(await connection.fetchval(_REFUSING, workflow_id))
