@@ -14,11 +14,13 @@ from typing import Any
 import pyvips
 
 from comfylabel.comfy.simulator.font import GLYPH_HEIGHT, GLYPH_WIDTH, mask, printable, wrap
+from comfylabel.comfy.simulator.small_pictures import LARGEST, png, small_landscape, write_caption
 
 SOFTWARE = "comfylabel simulated ComfyUI"
 PNG_HEADER_BYTES = 8 + 25  # signature and IHDR: text chunks follow them, as in ComfyUI's files
 CAPTION_SHARE = 0.35  # of the height, at most
 CAPTION_MARGIN = 2  # dots to the left and above; the last line ends with the picture
+INVERTED = bytes(range(255, -1, -1))
 CHARACTERS_ACROSS, LINES_DOWN = 42, 14  # at least, where the picture is large enough for larger dots
 
 # Sky top, sky bottom, sun, far hill, near hill; the prompt chooses, so that a batch keeps its mood.
@@ -57,6 +59,7 @@ class Picture:
 
 
 def draw(picture: Picture) -> pyvips.Image:
+    """All but small landscapes."""
     if picture.upload is not None:
         image = pyvips.Image.new_from_buffer(picture.upload, "").colourspace("srgb")[:3]
     elif picture.colour is not None:
@@ -90,10 +93,22 @@ def digests(picture: Picture) -> Digests:
 
 
 def _encode_clean(picture: Picture) -> tuple[bytes, Digests]:
-    pixels = draw(picture).write_to_memory()
-    image = pyvips.Image.new_from_memory(pixels, picture.width, picture.height, 3, "uchar")
-    png: bytes = image.pngsave_buffer(compression=1, filter="sub", keep="none")
-    return png, Digests(hashlib.sha256(pixels).hexdigest(), hashlib.sha256(png).hexdigest())
+    if picture.width * picture.height <= LARGEST and picture.upload is None and picture.colour is None:
+        pixels = _small(picture)
+        file = png(pixels, picture.width, picture.height)
+    else:
+        pixels = draw(picture).write_to_memory()
+        image = pyvips.Image.new_from_memory(pixels, picture.width, picture.height, 3, "uchar")
+        file = image.pngsave_buffer(compression=1, filter="sub", keep="none")
+    return file, Digests(hashlib.sha256(pixels).hexdigest(), hashlib.sha256(file).hexdigest())
+
+
+def _small(picture: Picture) -> bytes:
+    pixels = small_landscape(picture.width, picture.height, _palette(picture), _dice(picture))
+    across, scale = caption_grid(picture.width, picture.height)
+    assert scale == 1, "larger dots are for larger pictures"
+    write_caption(pixels, picture.width, mask(caption(picture), across), across * GLYPH_WIDTH, CAPTION_MARGIN)
+    return bytes(pixels).translate(INVERTED) if picture.inverted else bytes(pixels)
 
 
 def caption(picture: Picture) -> list[str]:
@@ -125,10 +140,8 @@ def _captioned(scene: pyvips.Image, picture: Picture) -> pyvips.Image:
 
 
 def _landscape(picture: Picture) -> pyvips.Image:
-    identity = f"{picture.prompt}\0{picture.seed}\0{picture.batch_index}".encode(errors="surrogatepass")
-    dice = hashlib.sha512(identity).digest()
-    mood = hashlib.sha256(picture.prompt.encode(errors="surrogatepass")).digest()
-    top, bottom, sun, far, near = PALETTES[mood[0] % len(PALETTES)]
+    dice = _dice(picture)
+    top, bottom, sun, far, near = _palette(picture)
     width, height = picture.width, picture.height
     image = _sky(top, bottom, dice, width, height)
     radius = (0.06 + dice[8] / 255 * 0.1) * min(width, height)
@@ -147,6 +160,16 @@ def _landscape(picture: Picture) -> pyvips.Image:
         skyline = _skyline(dice[16 + layer * 8 :], 0.45 + 0.1 * layer, width, height)
         image = (down > skyline.embed(0, 0, width, height, extend="copy")).ifthenelse(colour, image)
     return image.cast("uchar")
+
+
+def _dice(picture: Picture) -> bytes:
+    identity = f"{picture.prompt}\0{picture.seed}\0{picture.batch_index}".encode(errors="surrogatepass")
+    return hashlib.sha512(identity).digest()
+
+
+def _palette(picture: Picture) -> tuple[bytes, ...]:
+    mood = hashlib.sha256(picture.prompt.encode(errors="surrogatepass")).digest()
+    return PALETTES[mood[0] % len(PALETTES)]
 
 
 def _sky(top: bytes, bottom: bytes, dice: bytes, width: int, height: int) -> pyvips.Image:
