@@ -14,8 +14,10 @@ from comfylabel.accounts.secret_key import secret_key
 from comfylabel.comfy.client import worker_session
 from comfylabel.db.jobs import Entrypoint, Handler, JobConsumer
 from comfylabel.db.pool import AWAY, Database
+from comfylabel.orchestrator.activity import Recorder
 from comfylabel.orchestrator.cancelling import Canceller
 from comfylabel.orchestrator.dispatcher import Dispatcher
+from comfylabel.orchestrator.draining import Drainer
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.generate import Generator
 from comfylabel.orchestrator.ingest import Ingester
@@ -59,7 +61,9 @@ class Orchestrator:
     generator: Generator
     pilots: PilotRunner
     canceller: Canceller
+    drainer: Drainer
     maintenance: Maintenance
+    recorder: Recorder
     database_url: str
     pace: Pace
     health_seconds: float
@@ -72,6 +76,7 @@ class Orchestrator:
             group.create_task(every(self.health_seconds, self.maintenance.check_health))
             group.create_task(every(self.pace.sweep_seconds, self.maintenance.sweep))
             group.create_task(every(self.pace.sweep_seconds, self.maintenance.tidy_workers))
+            group.create_task(self.recorder.run())
             group.create_task(self._consume())
 
     async def _consume(self) -> None:
@@ -94,9 +99,15 @@ class Orchestrator:
             await self.pilots.run(UUID(payload["pilot_id"]))
 
         async def cancel(payload: dict[str, Any]) -> None:
-            await self.canceller.cancel_task(UUID(payload["task_id"]))
+            await self.canceller.withdraw(UUID(payload["worker_id"]), [UUID(one) for one in payload["submission_ids"]])
 
-        return {"generate": generate, "pilot": pilot, "cancel": cancel}
+        async def drain(payload: dict[str, Any]) -> None:
+            await self.drainer.drain(UUID(payload["worker_id"]))
+
+        async def top_up(payload: dict[str, Any]) -> None:
+            await self.maintenance.top_up(UUID(payload["task_id"]))
+
+        return {"generate": generate, "pilot": pilot, "cancel": cancel, "drain": drain, "top_up": top_up}
 
 
 @asynccontextmanager
@@ -111,7 +122,8 @@ async def orchestrator(
         fleet = Fleet(database, service, session)
         dispatcher = Dispatcher(database, fleet, poll_seconds=settings.queue_poll_seconds)
         fleet.on_idle = dispatcher.wake
-        life = SubmissionLife(database, fleet, dispatcher, pace.patience)
+        recorder = Recorder(database)
+        life = SubmissionLife(database, fleet, dispatcher, pace.patience, recorder)
         ingester = Ingester(
             ObjectStore.open(settings.object_store_url),
             settings.data_dir / "spool",
@@ -123,10 +135,12 @@ async def orchestrator(
             yield Orchestrator(
                 database=database,
                 dispatcher=dispatcher,
-                generator=Generator(database, life, fleet, ingester, Recipes(database)),
+                generator=Generator(database, life, fleet, ingester, Recipes(database), recorder),
                 pilots=PilotRunner(database, life, fleet, ingester, canceller),
                 canceller=canceller,
+                drainer=Drainer(database, fleet),
                 maintenance=Maintenance(database, fleet, service, session, dispatcher, canceller),
+                recorder=recorder,
                 database_url=database_url,
                 pace=pace,
                 health_seconds=settings.health_interval_seconds,
