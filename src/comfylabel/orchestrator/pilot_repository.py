@@ -7,6 +7,7 @@ from uuid import UUID
 from comfylabel.db.ids import uuid7
 from comfylabel.db.pool import Connection
 from comfylabel.orchestrator.schemas import Submission
+from comfylabel.tasks.forecast import OtherWorker
 from comfylabel.tasks.pilot import Sample
 
 _INSERT = """
@@ -42,8 +43,16 @@ async def forget_images(connection: Connection, pilot_id: UUID, task_id: UUID) -
     await connection.execute(_FORGET, pilot_id, task_id)
 
 
-_ENABLED = "select id from workers where enabled and removed_at is null"
+_PACES = """
+select w.id, p.seconds_per_image, w.status = 'HEALTHY' and not exists (
+    select from ineligible_workers i where i.worker_id = w.id and i.workflow_id = $1) as is_able
+from workers w
+left join paces p on p.worker_id = w.id and p.workflow_id = $1 and p.width = $2 and p.height = $3
+where w.enabled and w.removed_at is null
+order by w.priority desc, w.name
+"""
 
 
-async def enabled_workers(connection: Connection) -> list[UUID]:
-    return [row["id"] for row in await connection.fetch(_ENABLED)]
+async def paces(connection: Connection, workflow_id: UUID, size: tuple[int, int]) -> list[OtherWorker]:
+    """Of the enabled workers, for images of this workflow and of this width and height."""
+    return [OtherWorker(*row) for row in await connection.fetch(_PACES, workflow_id, *size)]

@@ -4,7 +4,6 @@ The rules (which rung comes next, which samples) are tasks/pilot.py; this file s
 """
 
 import asyncio
-import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -21,6 +20,7 @@ from comfylabel.orchestrator.cancelling import Canceller
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.generate import FETCHES, columns, kept_images
 from comfylabel.orchestrator.ingest import BrokenImage, Ingester
+from comfylabel.orchestrator.pilot_measuring import Findings, was_cached, watching
 from comfylabel.orchestrator.pilot_subject import Subject
 from comfylabel.orchestrator.retry_policy import Failure, FailureKind
 from comfylabel.orchestrator.schemas import Plan, Submission, SubmissionFailed
@@ -28,7 +28,9 @@ from comfylabel.orchestrator.submission_life import SubmissionLife, Superseded
 from comfylabel.storage.keys import pilot_key
 from comfylabel.tasks import pilot as rules
 from comfylabel.tasks import repository as tasks_repository
+from comfylabel.tasks.forecast import MassRun, forecast
 from comfylabel.tasks.pilot import Attempt, Phase, Rung, Sample
+from comfylabel.tasks.plan import chunks
 
 log = structlog.get_logger()
 
@@ -52,7 +54,7 @@ class _Progress:
     submissions: int = 0
     retries_used: int = 0
     ladder: list[Attempt] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -84,6 +86,8 @@ class PilotRunner:
         except Superseded:
             log.info("pilot_cancelled", pilot=str(pilot_id))
             await self.canceller.cancel_pilot(pilot_id)
+        except SubmissionFailed as failed:
+            await self._fail(subject, progress, PilotFailed(_in_words(failed.failure), data=progress.to_json()))
         except ComfyLabelError as error:
             await self._fail(subject, progress, error)
 
@@ -94,6 +98,10 @@ class PilotRunner:
         if plan.is_native:
             planned = replace(rung, batch_size=plan.planned_batch_size)
             rung, _ = await self._descend(subject, progress, planned, "batch", heaviest)
+            if rung.batch_size > 1 and progress.findings.is_only_cold(rung.batch_size):
+                # The mass run loads its models once, not for every batch. A seed that this size has not met: the
+                # worker answers what it has met from its cache.
+                await self._make(subject, progress, plan.samples[1], rung)
         single = replace(rung, batch_size=1)
         await self._keep(subject, progress, heaviest, *first)
         for sample in plan.samples[1:]:
@@ -110,7 +118,7 @@ class PilotRunner:
                 made = await self._make(subject, progress, sample, rung)
             except SubmissionFailed as failed:
                 if failed.failure.kind is not FailureKind.OUT_OF_MEMORY:
-                    raise PilotFailed(_in_words(failed.failure), data=progress.to_json()) from failed
+                    raise
                 progress.ladder.append(Attempt(rung, "out_of_memory"))
                 rung = await self._lower(subject, progress, rung, phase)
             else:
@@ -122,6 +130,7 @@ class PilotRunner:
         if smaller is None or progress.retries_used >= rules.MAX_RETRIES:
             raise PilotOutOfMemory(_out_of_memory(rung, smaller, progress), data=progress.to_json())
         progress.retries_used += 1
+        progress.findings.models_are_loaded = False
         assert progress.worker_id is not None
         await (await self.fleet.client_of(progress.worker_id)).free()
         return smaller
@@ -136,9 +145,12 @@ class PilotRunner:
         while True:
             plan = _plan(subject, sample, rung, progress.submissions)
             progress.submissions += 1
-            begun = time.monotonic()
+            worker_id = progress.worker_id
+            # Which worker the first one goes to is known only when it is there.
+            client = await self.fleet.client_of(worker_id) if worker_id else None
             try:
-                submission, entry = await self.life.run(plan, None, attempt=losses + 1, only_worker=progress.worker_id)
+                async with watching(client) as looks:
+                    submission, entry = await self.life.run(plan, None, attempt=losses + 1, only_worker=worker_id)
             except SubmissionFailed as failed:
                 progress.worker_id = failed.ended.worker_id
                 await self._end(failed.ended, SubmissionState.FAILED, failed.failure)
@@ -150,7 +162,8 @@ class PilotRunner:
                 progress.worker_id = progress.worker_id if progress.ladder else None
             else:
                 progress.worker_id = submission.worker_id
-                progress.seconds.append((time.monotonic() - begun) / rung.batch_size)
+                cached = was_cached(entry, subject.graph, subject.bindings)
+                progress.findings.note(entry, rung.batch_size, looks, was_cached=cached)
                 await self._end(submission, SubmissionState.INGESTED, None)
                 return submission, entry
 
@@ -192,6 +205,7 @@ class PilotRunner:
                 if fetch == FETCHES:
                     raise PilotFailed(str(error), data=progress.to_json()) from error
                 await asyncio.sleep(_PAUSE_AWAY)
+        progress.findings.size = (stored.width, stored.height)
         async with self.database.transaction() as connection:
             if not await tasks_repository.lock_running_pilot(connection, subject.pilot_id):
                 raise Superseded  # an edit or a freeze has cancelled it
@@ -207,14 +221,17 @@ class PilotRunner:
 
     async def _finish(self, subject: Subject, progress: _Progress, rung: Rung) -> None:
         assert progress.worker_id is not None
+        assert progress.findings.size is not None
         planned = subject.plan.first_rung
         is_lowered = (rung.width, rung.height) != (planned.width, planned.height)
+        run = MassRun(subject.prompts, chunks(subject.seeds_per_prompt, rung.batch_size), rung.batch_size)
         async with self.database.transaction() as connection:
-            forecast = rules.forecast(
-                progress.seconds,
-                subject.images,
-                progress.worker_id,
-                await pilot_repository.enabled_workers(connection),
+            told = forecast(
+                run,
+                progress.findings.measured,
+                progress.findings.looks,
+                piloted=progress.worker_id,
+                others=await pilot_repository.paces(connection, subject.workflow.id, progress.findings.size),
             )
             await tasks_repository.finish_pilot(
                 connection,
@@ -228,7 +245,7 @@ class PilotRunner:
                     "batch_size": rung.batch_size if subject.plan.is_native else None,
                 },
                 heaviest=subject.plan.heaviest_json(),
-                forecast=dict(forecast),
+                forecast=told,
             )
 
     async def _fail(self, subject: Subject, progress: _Progress, error: ComfyLabelError) -> None:

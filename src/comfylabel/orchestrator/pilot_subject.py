@@ -18,12 +18,13 @@ from comfylabel.workflows.schemas import Workflow
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`images`: how many the whole task has, for the forecast."""
+    """`prompts`, `seeds_per_prompt`: how much the whole task is, for the forecast."""
 
     pilot_id: UUID
     task_id: UUID
     priority: int
-    images: int
+    prompts: int
+    seeds_per_prompt: int
     workflow: Workflow
     plan: PilotPlan
 
@@ -57,7 +58,8 @@ async def load(connection: Connection, pilot_id: UUID) -> Subject | None:
         pilot_id=pilot_id,
         task_id=task.id,
         priority=task.priority,
-        images=task.target_prompts * task.seeds_per_prompt,
+        prompts=task.target_prompts,
+        seeds_per_prompt=task.seeds_per_prompt,
         workflow=workflow,
         plan=rules.plan(
             prompts,

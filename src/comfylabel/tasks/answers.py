@@ -67,6 +67,7 @@ def task_settings(task: Task) -> dict[str, Any]:
         "chunks": chunks(task.seeds_per_prompt, task.batch_size),
         "overlap": task.overlap,
         "blind": task.blind,
+        "priority": task.priority,
         "ab_test_id": task.ab_test_id,
         "paused": task.paused_at is not None,
         "digest": task.digest,
@@ -128,10 +129,14 @@ def pilot(view: PilotView, signed_url: Callable[[str], str]) -> dict[str, Any]:
         "ladder": pilot.ladder,
         "overrides": pilot.overrides,
         "heaviest": pilot.heaviest,
-        "forecast": pilot.forecast,
+        "forecast": pilot.forecast and {**_NOT_FORECAST, **pilot.forecast},
         "error": pilot.error
         and {"code": pilot.error["code"], "error": pilot.error["message"], "data": pilot.error.get("data")},
     }
+
+
+# What pilots did not measure yet when theirs was written down.
+_NOT_FORECAST: dict[str, Any] = {"by_batch_size": {}, "batch_size": None, "vram": None, "notes": []}
 
 
 def _sample(image: PilotImage, signed_url: Callable[[str], str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Rules of a pilot: what is tried first, which smaller size comes next, which ten samples are made, the forecast. Pure.
+"""Rules of a pilot: what is tried first, which smaller size comes next, which ten samples are made. Pure.
 
     phase "resolution"  the heaviest prompt at batch size 1; after an out-of-memory error width and height x 0.75
     phase "batch"       native mode only: the planned batch size; after an out-of-memory error half of it
@@ -7,7 +7,7 @@
 At most MAX_RETRIES smaller sizes are tried in both phases together.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any, Literal, Protocol
@@ -87,13 +87,13 @@ def plan(
 ) -> PilotPlan:
     """`prompts`: the heaviest SAMPLES of the task (or all, when it has fewer), with their seeds."""
     work = work_of(graph, bindings, planned_batch_size)
-    loads = heaviest_first(Load(prompt.id, prompt.position, work, len(prompt.text)) for prompt in prompts)
+    loads = heaviest_first(Load(prompt.id, prompt.position, work.amount, len(prompt.text)) for prompt in prompts)
     by_id = {prompt.id: prompt for prompt in prompts}
     ordered = [by_id[load.prompt_id] for load in loads]
     width, height = native_size(graph, bindings)
     return PilotPlan(
         heaviest=ordered[0],
-        why=why(loads),
+        why=why(loads, work),
         first_rung=Rung(width, height, 1),
         planned_batch_size=planned_batch_size,
         can_resize=width is not None and height is not None,
@@ -135,22 +135,3 @@ def next_rung(rung: Rung, phase: Phase, limits: ResolutionLimits, can_resize: bo
 def _shrunk(side: int) -> int:
     """Three quarters, down to a multiple of 64; a side that is small already stays."""
     return max(int(side * SHRINK) // SIDE_STEP * SIDE_STEP, min(side, SIDE_STEP))
-
-
-def forecast(
-    seconds_per_image: Sequence[float], images: int, measured: UUID, workers: Collection[UUID]
-) -> Mapping[str, Any]:
-    """How long the whole task takes on the measured worker alone, if all went like the fastest or slowest sample.
-
-    Of the other workers nothing is known: they stand as null.
-    """
-    mean = sum(seconds_per_image) / len(seconds_per_image)
-    return {
-        "seconds_per_image": round(mean, 2),
-        "eta_seconds": {
-            "low": round(min(seconds_per_image) * images),
-            "high": round(max(seconds_per_image) * images),
-        },
-        "gpu_hours": round(mean * images / 3600, 4),
-        "workers": {str(worker): round(mean, 2) if worker == measured else None for worker in {measured, *workers}},
-    }

@@ -26,6 +26,8 @@ Storable = Annotated[str, AfterValidator(_without_nul)]
 Text = Annotated[Storable, StringConstraints(min_length=1, max_length=MAX_TEXT_LENGTH)]
 Notes = Annotated[Storable, StringConstraints(max_length=20_000)]
 Overlap = Annotated[int, Field(strict=True, ge=1, le=100)]
+# Below a pilot's own, for which somebody waits in front of a screen.
+Priority = Annotated[int, Field(strict=True, ge=-1000, le=1000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ class TaskChanges(BaseModel):
     notes: Notes | None = None
     overlap: Overlap | None = None
     blind: StrictBool | None = None
+    priority: Priority | None = None
 
 
 SeedList = Annotated[list[Annotated[int, Field(strict=True)]], Field(max_length=1000)]
@@ -218,6 +221,7 @@ class TaskSettingsAnswer(BaseModel):
     chunks: list[int]
     overlap: int
     blind: bool
+    priority: int
     ab_test_id: UUID | None
     paused: bool
     digest: str | None
@@ -269,6 +273,11 @@ class FrozenAnswer(BaseModel):
 class RunningAnswer(BaseModel):
     state: TaskState
     worker_ids: list[UUID]
+
+
+class PausedAnswer(BaseModel):
+    state: TaskState
+    paused: bool
 
 
 class CancelledAnswer(BaseModel):
@@ -329,13 +338,29 @@ class EtaAnswer(BaseModel):
     high: int
 
 
-class ForecastAnswer(BaseModel):
-    """Of the measured worker alone; of the others nothing is known."""
+class VramAnswer(BaseModel):
+    """In bytes; `headroom`: `lowest_free` as a share of `total`."""
 
-    seconds_per_image: float
-    eta_seconds: EtaAnswer
-    gpu_hours: float
+    total: int
+    lowest_free: int
+    headroom: float
+
+
+class ForecastAnswer(BaseModel):
+    """The piloted worker's own times, and of the others the pace of images that they made before; null is unknown.
+
+    `by_batch_size`: seconds an image, for each number of images in a submission that was tried; `batch_size`: the one
+    that the mass run would send. `notes` say what is not known and what is not counted.
+    """
+
+    seconds_per_image: float | None
+    by_batch_size: dict[str, float]
+    eta_seconds: EtaAnswer | None
+    gpu_hours: float | None
     workers: dict[UUID, float | None]
+    batch_size: int | None
+    vram: VramAnswer | None
+    notes: list[str]
 
 
 class PilotErrorAnswer(BaseModel):

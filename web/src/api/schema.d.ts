@@ -399,7 +399,8 @@ export interface paths {
         head?: never;
         /**
          * Change Worker
-         * @description What is left out stays; `"api_key": null` forgets the key.
+         * @description What is left out stays. `"api_key": null` forgets the key, `"headers": null` all headers and a header's null it;
+         *     another host or port forgets all of them.
          */
         patch: operations["change_worker"];
         trace?: never;
@@ -1698,18 +1699,30 @@ export interface components {
         };
         /**
          * ForecastAnswer
-         * @description Of the measured worker alone; of the others nothing is known.
+         * @description The piloted worker's own times, and of the others the pace of images that they made before; null is unknown.
+         *
+         *     `by_batch_size`: seconds an image, for each number of images in a submission that was tried; `batch_size`: the one
+         *     that the mass run would send. `notes` say what is not known and what is not counted.
          */
         ForecastAnswer: {
             /** Seconds Per Image */
-            seconds_per_image: number;
-            eta_seconds: components["schemas"]["EtaAnswer"];
+            seconds_per_image: number | null;
+            /** By Batch Size */
+            by_batch_size: {
+                [key: string]: number;
+            };
+            eta_seconds: components["schemas"]["EtaAnswer"] | null;
             /** Gpu Hours */
-            gpu_hours: number;
+            gpu_hours: number | null;
             /** Workers */
             workers: {
                 [key: string]: number | null;
             };
+            /** Batch Size */
+            batch_size: number | null;
+            vram: components["schemas"]["VramAnswer"] | null;
+            /** Notes */
+            notes: string[];
         };
         /**
          * FrozenAnswer
@@ -2125,6 +2138,13 @@ export interface components {
              * @default []
              */
             tags: string[];
+            /**
+             * Headers
+             * @default {}
+             */
+            headers: {
+                [key: string]: string;
+            };
         };
         /**
          * NextAnswer
@@ -2848,6 +2868,18 @@ export interface components {
             /** Cdn Url */
             cdn_url?: string | null;
         };
+        /**
+         * VramAnswer
+         * @description In bytes; `headroom`: `lowest_free` as a share of `total`.
+         */
+        VramAnswer: {
+            /** Total */
+            total: number;
+            /** Lowest Free */
+            lowest_free: number;
+            /** Headroom */
+            headroom: number;
+        };
         /** WorkerAnswer */
         WorkerAnswer: {
             /**
@@ -2882,6 +2914,16 @@ export interface components {
             comfyui_version: string | null;
             /** Has Api Key */
             has_api_key: boolean;
+            /** Header Names */
+            header_names: string[];
+            /** Held */
+            held: number;
+            /** Device */
+            device: string | null;
+            /** Vram Total */
+            vram_total: number | null;
+            /** Vram Free */
+            vram_free: number | null;
             /**
              * Created At
              * Format: date-time
@@ -2890,7 +2932,7 @@ export interface components {
         };
         /**
          * WorkerChange
-         * @description What is left out stays; `"api_key": null` forgets the key.
+         * @description What is left out stays; `"api_key": null` forgets the key, `"headers": null` all headers, a header's null it.
          */
         WorkerChange: {
             /** Name */
@@ -2907,6 +2949,10 @@ export interface components {
             max_concurrent_jobs?: number | null;
             /** Tags */
             tags?: string[] | null;
+            /** Headers */
+            headers?: {
+                [key: string]: string | null;
+            } | null;
         };
         /** WorkflowAnswer */
         WorkflowAnswer: {
