@@ -1,6 +1,7 @@
 """The log that outlives the worker."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -77,3 +78,22 @@ async def test_the_log_survives_kill_9_and_is_added_to(tmp_path: Path):
             await process.wait()
 
     assert kinds(path) == ["up", "post", "start"] * 2
+
+
+async def test_graphs_are_not_kept_as_they_came():
+    """200,000 submissions of a large workflow must fit into the memory of a test machine."""
+
+    def nodes() -> int:
+        return sum(isinstance(kept, dict) and "class_type" in kept for kept in gc.get_objects())
+
+    before = nodes()
+    async with running_simulator() as simulator:
+        for seed in range(20):
+            await post(simulator.url, seed=seed)
+        await until(lambda: len(simulator.log) == 20 and simulator.log[-1].outcome)
+        async with aiohttp.request("POST", f"{simulator.url}/history", json={"clear": True}) as answer:
+            assert answer.status == 200
+        gc.collect()
+        assert nodes() - before < 20
+
+        assert [entry.graph["3"]["inputs"]["seed"] for entry in simulator.log] == list(range(20))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
+from comfylabel.comfy.simulator.packed import Packed
 from comfylabel.comfy.simulator.pictures import Digests, Picture, encode
 
 # Drawn files kept for whoever asks again: a hundred workers in one process stay small.
@@ -22,7 +23,7 @@ class StoredFile:
     subfolder: str
     folder: str
     picture: Picture | None = None
-    texts: dict[str, Any] = field(default_factory=dict)
+    texts: Packed | None = None  # what ComfyUI writes into the file
     content: bytes | None = None  # of an upload
     saved_at: float = field(default_factory=time.time)
     digests: Digests | None = None
@@ -54,11 +55,11 @@ class Folders:
     def save(self, pictures: tuple[Picture, ...], prefix: str, folder: str, texts: dict[str, Any]) -> list[StoredFile]:
         """Consecutive names in batch order, from the first number that no file of this prefix has."""
         subfolder, _, stem = _expand(prefix, pictures[0]).replace("\\\\", "/").rpartition("/")
-        saved = []
+        saved, packed = [], Packed(texts)
         for place, picture in enumerate(pictures):
             name = stem.replace("%batch_num%", str(place))
             number = self._next_number(folder, subfolder, stem)
-            file = StoredFile(f"{name}_{number:05}_.png", subfolder, folder, picture, texts)
+            file = StoredFile(f"{name}_{number:05}_.png", subfolder, folder, picture, packed)
             self._files.setdefault((folder, subfolder), {})[file.name] = file
             saved.append(file)
         return saved
@@ -94,21 +95,19 @@ class Folders:
         """The file's bytes, the same each time."""
         if file.content is not None:
             return file.content
-        kept = self._drawn.get(id(file))
-        if kept is not None:
-            self._drawn.move_to_end(id(file))
-            return kept[1]
-        assert file.picture is not None
-        content, found = await asyncio.to_thread(encode, file.picture, file.texts)
-        is_first, file.size, file.digests = file.size is None, len(content), found
+        if id(file) not in self._drawn:
+            content, digests = await asyncio.to_thread(_draw, file)
+            if id(file) not in self._drawn:  # nobody else has drawn it meanwhile
+                self._keep(file, content, digests)
+        self._drawn.move_to_end(id(file))
+        return self._drawn[id(file)][1]
+
+    def _keep(self, file: StoredFile, content: bytes, digests: Digests) -> None:
+        is_first, file.size, file.digests = file.size is None, len(content), digests
         if is_first:
             self.on_drawn(file)
-        self._keep(file, content)
-        return content
-
-    def _keep(self, file: StoredFile, content: bytes) -> None:
         self._drawn[id(file)] = (file, content)
-        self._drawn_bytes = sum(len(kept) for _, kept in self._drawn.values())
+        self._drawn_bytes += len(content)
         while self._drawn_bytes > KEPT_BYTES and len(self._drawn) > 1:
             _, (_, dropped) = self._drawn.popitem(last=False)
             self._drawn_bytes -= len(dropped)
@@ -122,6 +121,12 @@ class Folders:
             self._counters[key] = max(numbers, default=0)
         self._counters[key] += 1
         return self._counters[key]
+
+
+def _draw(file: StoredFile) -> tuple[bytes, Digests]:
+    assert file.picture is not None
+    assert file.texts is not None
+    return encode(file.picture, file.texts.value())
 
 
 def _expand(prefix: str, first: Picture) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from comfylabel.comfy.simulator.execution import Executor
 
 PROGRESS_FRAMES = 20
+INSTANT_FRAMES = 4  # nobody watches a sampler that takes no time, and many frames would take most of it
 HOLD_LOOK_SECONDS = 0.01
 
 
@@ -113,7 +114,7 @@ class RunningJob:
             raise NodeFailure("RuntimeError", "simulated failure of the sampler")
         share = self._executor.job_seconds / max(1, self.samplers)
         self._seconds_left -= share
-        await self._pass(share, steps=min(steps, PROGRESS_FRAMES))
+        await self._pass(share, steps=min(steps, PROGRESS_FRAMES if share > 0 else INSTANT_FRAMES))
 
     async def sleep(self, seconds: float, *, interruptible: bool) -> None:
         if interruptible:

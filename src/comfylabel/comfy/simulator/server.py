@@ -20,6 +20,7 @@ from comfylabel.comfy.simulator.files import Folders
 from comfylabel.comfy.simulator.image_nodes import ALL_CLASSES
 from comfylabel.comfy.simulator.log_file import LogFile
 from comfylabel.comfy.simulator.node_class import NodeClass
+from comfylabel.comfy.simulator.packed import Packed
 from comfylabel.comfy.simulator.proxy import proxy
 from comfylabel.comfy.simulator.queue import SubmissionQueue
 from comfylabel.comfy.simulator.releases import Release
@@ -29,7 +30,7 @@ from comfylabel.comfy.simulator.submission_log import LoggedSubmission
 Handler = Callable[["Simulator", web.Request], Awaitable[web.StreamResponse]]
 
 DEFAULT_VERSION = "0.28.1"
-KEPT_REQUESTS = 100_000  # (method, path), for tests; a worker that is polled for days forgets the oldest
+KEPT_REQUESTS = 20_000  # (method, path), for tests; a worker that is polled for days forgets the oldest
 # One image of 1024 x 1024 for each 2 GB: about what an SDXL worker can batch.
 PIXELS_PER_GB = 1024 * 1024 // 2
 DEFAULT_FILES = {
@@ -171,7 +172,7 @@ class Simulator:
     def accept(self, item: Any) -> None:
         """Queues a valid submission. Raises TypeError after queueing, where ComfyUI's heap does."""
         number, identity, graph, extra_data, _ = item
-        entry = LoggedSubmission(identity, number, extra_data.get("client_id"), graph, time.time())
+        entry = LoggedSubmission(identity, number, extra_data.get("client_id"), Packed(graph), time.time())
         self.log_file.post(entry, graph)
         self.log.append(entry)
         self._logged[id(graph)] = entry

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from comfylabel.comfy.simulator.files import StoredFile
+from comfylabel.comfy.simulator.packed import Packed
 from comfylabel.comfy.simulator.pictures import Digests, Picture, digests
 
 
@@ -55,7 +56,7 @@ class LoggedSubmission:
     id: str
     number: float
     client_id: str | None
-    graph: dict[str, Any]
+    packed_graph: Packed
     queued: float
     started: float | None = None
     ended: float | None = None
@@ -67,6 +68,11 @@ class LoggedSubmission:
     height: int | None = None
     images: list[LoggedImage] = field(default_factory=list)
 
+    @property
+    def graph(self) -> dict[str, Any]:
+        graph: dict[str, Any] = self.packed_graph.value()
+        return graph
+
     def to_json(self) -> dict[str, Any]:
-        document = {name: getattr(self, name) for name in self.__slots__ if name != "images"}
-        return document | {"images": [image.to_json() for image in self.images]}
+        document = {name: getattr(self, name) for name in self.__slots__ if name not in {"images", "packed_graph"}}
+        return document | {"graph": self.graph, "images": [image.to_json() for image in self.images]}
