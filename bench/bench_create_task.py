@@ -16,8 +16,10 @@ from comfylabel.db.embedded import EmbeddedPostgres
 from comfylabel.db.ids import uuid7
 from comfylabel.db.migrate import migrate
 from comfylabel.db.pool import Connection, Database
+from comfylabel.tasks.readiness import Readiness
 from comfylabel.tasks.schemas import NewTask
 from comfylabel.tasks.service import TaskService
+from comfylabel.workers.inventories_repository import Known
 from comfylabel.workers.schemas import Worker
 
 PROMPTS, SEEDS = 50_000, 4
@@ -50,7 +52,7 @@ async def measure() -> list[Figure]:
 async def _measure(database: Database, url: str, folder: Path) -> list[Figure]:
     async with database.transaction() as connection:
         workflow, operator = await _prepare(connection)
-    create = _Create(TaskService(database, _no_worker, _no_workflow), workflow, operator)
+    create = _Create(TaskService(database, Readiness(database, _NoInventories()), _no_workflow), workflow, operator)
     await create.task(SMALL)  # warm: imports, connections, the catalogue
     small = await _peak_memory(create, SMALL)
     large = await _peak_memory(create, PROMPTS)
@@ -121,8 +123,15 @@ async def _prepare(connection: Connection) -> tuple[UUID, Principal]:
     return workflow, Principal(user, "bench", Role.OPERATOR, None)
 
 
-async def _no_worker(worker: Worker) -> dict[str, object]:
-    raise AssertionError(f"creating a task asks no worker, and not {worker.name}")
+class _NoInventories:
+    async def known(self) -> dict[UUID, Known]:
+        raise AssertionError("creating a task asks for no worker")
+
+    async def ask(self, worker: Worker) -> str:
+        raise AssertionError(f"creating a task asks no worker, and not {worker.name}")
+
+    async def object_info(self, digest: str) -> None:
+        raise AssertionError(f"creating a task reads no inventory, and not {digest}")
 
 
 async def _no_workflow(workflow_id: UUID) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -49,14 +49,15 @@ from comfylabel.storage.signing import Signer
 from comfylabel.storage.store import ObjectStore
 from comfylabel.tasks.pilot_service import PilotService
 from comfylabel.tasks.prompts_service import PromptService
+from comfylabel.tasks.readiness import Readiness
 from comfylabel.tasks.routes import router as tasks_router
 from comfylabel.tasks.service import TaskService
 from comfylabel.variable_pools.routes import router as variable_pools_router
 from comfylabel.variable_pools.service import VariablePoolService
 from comfylabel.workers.encryption import Vault
+from comfylabel.workers.inventories import Inventories
 from comfylabel.workers.resolver import GuardedResolver
 from comfylabel.workers.routes import router as workers_router
-from comfylabel.workers.schemas import Worker
 from comfylabel.workers.selection import is_selectable, ranked
 from comfylabel.workers.service import WorkerService
 from comfylabel.workflows.routes import router as workflows_router
@@ -169,6 +170,7 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
     state.workers = WorkerService(
         database, secret=secret, own_port=settings.port, max_image_bytes=settings.max_image_bytes
     )
+    state.inventories = Inventories(database, state.workers, state.worker_session)
     state.workflows = WorkflowService(
         database,
         ceilings=Ceilings(
@@ -179,7 +181,7 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
         ),
         object_info_source=partial(object_infos, state),
     )
-    state.tasks = TaskService(database, partial(object_info, state), state.workflows.verify)
+    state.tasks = TaskService(database, Readiness(database, state.inventories), state.workflows.verify)
     state.prompts = PromptService(database)
     state.pilots = PilotService(database, state.tasks, wait_seconds=settings.pilot_wait_seconds)
     state.exports = ExportService(database, state.store, secret)
@@ -189,22 +191,22 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
     state.annotations = AnnotationService(labelling, state.ab_tests, state.signer.signed_url, state.dispenser.came_back)
 
 
-async def object_info(state: State, worker: Worker) -> dict[str, Any]:
-    """What a worker says of its nodes and models."""
-    services: WorkerService = state.workers
-    return await services.client(worker, state.worker_session).object_info()
-
-
-async def object_infos(state: State) -> list[tuple[str, dict[str, Any]]]:
-    """The same of every healthy worker that answers, in the order of selection."""
-    services: WorkerService = state.workers
+async def object_infos(state: State) -> list[tuple[str, Mapping[str, Any]]]:
+    """What every healthy worker that answers says of its nodes and models, in the order of selection."""
+    workers: WorkerService = state.workers
+    inventories: Inventories = state.inventories
     now = datetime.now(UTC)
-    healthy = [worker for worker in ranked(await services.list_all()) if is_selectable(worker, now)]
-    answers = await asyncio.gather(*(object_info(state, worker) for worker in healthy), return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException) and not isinstance(answer, WorkerError):
-            raise answer
-    return [(worker.name, answer) for worker, answer in zip(healthy, answers, strict=True) if isinstance(answer, dict)]
+    healthy = [worker for worker in ranked(await workers.list_all()) if is_selectable(worker, now)]
+    asked = await asyncio.gather(*map(inventories.ask, healthy), return_exceptions=True)
+    infos = []
+    for worker, digest in zip(healthy, asked, strict=True):
+        if isinstance(digest, WorkerError):
+            continue
+        if isinstance(digest, BaseException):
+            raise digest
+        object_info = await inventories.object_info(digest)  # one for all that say the same
+        infos += [(worker.name, object_info)] if object_info is not None else []
+    return infos
 
 
 monitoring = APIRouter(tags=["probes"])

@@ -7,10 +7,13 @@ from uuid import UUID
 import pytest
 
 from comfylabel.accounts.schemas import Principal, Role
+from comfylabel.comfy.errors import WorkerError
 from comfylabel.db.pool import Database
 from comfylabel.tasks.pilot_service import PilotService
 from comfylabel.tasks.prompts_service import PromptService
+from comfylabel.tasks.readiness import Readiness
 from comfylabel.tasks.service import TaskService
+from comfylabel.workers.inventories_repository import Known
 from comfylabel.workers.schemas import Worker
 from tests.support.rows import GRAPH, add_user
 
@@ -20,8 +23,24 @@ OBJECT_INFO: dict[str, Any] = {
 }
 
 
-async def object_info(worker: Worker) -> Mapping[str, Any]:
-    return OBJECT_INFO
+class Said:
+    """Inventories of workers that all say the same when they are asked, or do not answer."""
+
+    def __init__(self, object_info: Mapping[str, Any], error: WorkerError | None = None) -> None:
+        self._object_info = object_info
+        self._error = error
+
+    async def known(self) -> dict[UUID, Known]:
+        return {}
+
+    async def ask(self, worker: Worker) -> str:
+        if self._error is not None:
+            raise self._error
+        return f"what {worker.name} has"
+
+    async def object_info(self, digest: str) -> Mapping[str, Any]:
+        assert digest.startswith("what ")
+        return self._object_info
 
 
 async def verified(workflow_id: UUID) -> None:
@@ -36,7 +55,7 @@ async def operator(database: Database) -> Principal:
 
 @pytest.fixture
 def tasks(database: Database) -> TaskService:
-    return TaskService(database, object_info, verified)
+    return TaskService(database, Readiness(database, Said(OBJECT_INFO)), verified)
 
 
 @pytest.fixture

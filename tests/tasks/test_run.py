@@ -1,4 +1,4 @@
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,12 +14,12 @@ from comfylabel.errors import NoHealthyWorker, NotFound, WrongState
 from comfylabel.tasks import repository
 from comfylabel.tasks.lifecycle import MOVES, TaskState, Verb
 from comfylabel.tasks.prompts_service import PromptService
+from comfylabel.tasks.readiness import Readiness
 from comfylabel.tasks.schemas import PromptChanges
 from comfylabel.tasks.service import TaskService
-from comfylabel.workers.schemas import Worker
 from tests.support.rows import TaskRows, add_task, add_worker, finish_batches
 from tests.support.unchanged import nothing_changes
-from tests.tasks.conftest import OBJECT_INFO, verified
+from tests.tasks.conftest import OBJECT_INFO, Said, verified
 
 
 async def frozen_task(database: Database, tasks: TaskService, operator: Principal, **plan: Any) -> TaskRows:
@@ -141,12 +141,7 @@ async def test_a_task_that_was_cancelled_after_its_last_image_is_done_when_run(
 # --- nobody can run it
 
 
-async def no_object_info(worker: Worker) -> Mapping[str, Any]:
-    raise WorkerUnreachable("No answer within 5 s.")
-
-
-async def other_nodes(worker: Worker) -> Mapping[str, Any]:
-    return {name: info for name, info in OBJECT_INFO.items() if name != "KSampler"}
+WITHOUT_SAMPLER = {name: info for name, info in OBJECT_INFO.items() if name != "KSampler"}
 
 
 async def test_without_a_worker_nothing_starts(database: Database, tasks: TaskService, operator: Principal) -> None:
@@ -170,7 +165,7 @@ async def test_every_worker_is_named_with_its_obstacle(
         await add_worker(connection, "gpu-2", status="UNHEALTHY", reason="It answers HTML.")
         await add_worker(connection, "gpu-3", last_checked_at=long_ago)
         await add_worker(connection, "gpu-4")
-    picky = TaskService(database, other_nodes, verified)
+    picky = TaskService(database, Readiness(database, Said(WITHOUT_SAMPLER)), verified)
     async with nothing_changes(database):
         with pytest.raises(NoHealthyWorker) as refused:
             await picky.run(task.id, operator)
@@ -185,9 +180,10 @@ async def test_a_worker_that_does_not_say_what_it_can_run_is_not_counted_on(
     database: Database, tasks: TaskService, operator: Principal
 ) -> None:
     task = await frozen_task(database, tasks, operator)
+    mute = Said({}, WorkerUnreachable("No answer within 5 s."))
     async with nothing_changes(database):
         with pytest.raises(NoHealthyWorker, match="does not say what it can run: No answer within 5 s"):
-            await TaskService(database, no_object_info, verified).run(task.id, operator)
+            await TaskService(database, Readiness(database, mute), verified).run(task.id, operator)
 
 
 # --- the end

@@ -29,7 +29,7 @@ class PilotService:
             task = found(await repository.get(connection, task_id, with_snapshot=False), task_id)
             next_state(task.state, Verb.PILOT)
             workflow = await workflow_of(connection, task)
-        await self._tasks.able_workers(workflow.id, workflow.raw_definition)
+        await self._tasks.able_workers(workflow.id)
         async with self._database.transaction() as connection:
             task = found(await repository.lock_for_edit(connection, task_id), task_id)
             next_state(task.state, Verb.PILOT)

@@ -1,50 +1,111 @@
 """Who can run a workflow right now, or, in words, why nobody can."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 from uuid import UUID
 
 from comfylabel.comfy.errors import WorkerError
-from comfylabel.comfy.graph import Graph
+from comfylabel.db.pool import Database
 from comfylabel.errors import NoHealthyWorker
+from comfylabel.tasks import readiness_repository as repository
+from comfylabel.tasks.lacking import Lacking, Missing
+from comfylabel.workers.inventories_repository import Known
 from comfylabel.workers.schemas import Worker
 from comfylabel.workers.selection import ranked, why_not
-from comfylabel.workflows.eligibility import missing_on
-
-# What a worker says of its nodes and models; raises WorkerError when it says nothing.
-ObjectInfoSource = Callable[[Worker], Awaitable[Mapping[str, Any]]]
 
 # Asks the workers about a workflow that none could be asked about when it came; raises a 409 when they refuse it.
 Verify = Callable[[UUID], Awaitable[object]]
 
 
-async def able_workers(workers: Iterable[Worker], graph: Graph, object_info: ObjectInfoSource) -> list[Worker]:
-    """Enabled, healthy, with every node and model of the graph; in the order of selection, never empty."""
-    candidates = ranked(workers)
-    obstacles = await asyncio.gather(
-        *(_obstacle(worker, graph, object_info, datetime.now(UTC)) for worker in candidates)
-    )
-    able = [worker for worker, obstacle in zip(candidates, obstacles, strict=True) if obstacle is None]
-    if not able:
-        raise NoHealthyWorker(nobody_can(list(zip(candidates, obstacles, strict=True))))
-    return able
+class Inventories(Protocol):
+    """Of `workers.inventories`, what is needed here."""
+
+    async def known(self) -> Mapping[UUID, Known]: ...
+    async def ask(self, worker: Worker) -> str: ...
+    async def object_info(self, digest: str) -> Mapping[str, Any] | None: ...
 
 
-async def _obstacle(worker: Worker, graph: Graph, object_info: ObjectInfoSource, now: datetime) -> str | None:
-    """Why not this worker, continuing its name; None when it can."""
-    reason = why_not(worker, now)
-    if reason is not None:
-        return reason
-    try:
-        missing = missing_on(graph, dict(await object_info(worker)))
-    except WorkerError as error:
-        return f"does not say what it can run: {error.message.rstrip('.')}"
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """What one worker can do for one workflow. `why_not` continues the worker's name; None when it can run it now.
+
+    `missing` is what it lacks, as far as it was ever asked: of a disabled or unhealthy one too.
+    """
+
+    worker: Worker
+    missing: Missing
+    why_not: str | None
+
+    @property
+    def able(self) -> bool:
+        return self.why_not is None
+
+
+class Readiness:
+    def __init__(self, database: Database, inventories: Inventories) -> None:
+        self._database = database
+        self._inventories = inventories
+        self._lacking = Lacking(database, inventories.object_info)
+
+    async def of_workflow(
+        self, workflow_id: UUID, *, asking: bool = True, believing_refusals: bool = True
+    ) -> list[Ability]:
+        """Of every worker, in the order of selection. `asking`: whoever was never asked what it has is asked now."""
+        async with self._database.connection() as connection:
+            workers, now = await repository.workers(connection)
+            refusals = await repository.refusals(connection, workflow_id) if believing_refusals else {}
+        known = await self._inventories.known()
+
+        async def ability(worker: Worker) -> Ability:
+            reason = why_not(worker, now)
+            try:
+                digest = await self._digest(worker, known.get(worker.id), may_ask=asking and reason is None)
+            except WorkerError as error:
+                return Ability(worker, (), f"does not say what it can run: {error.message.rstrip('.')}")
+            missing = await self._lacking.of(digest, workflow_id) if digest else ()
+            return Ability(worker, missing, reason or _lacks(missing) or _refused(refusals.get(worker.id)))
+
+        return list(await asyncio.gather(*map(ability, ranked(workers))))
+
+    async def able_workers(self, workflow_id: UUID) -> list[Worker]:
+        """Enabled, healthy, with every node and model of the graph; in the order of selection, never empty.
+
+        What a worker refused minutes ago may be there by now: somebody asks for another try.
+        """
+        abilities = await self.of_workflow(workflow_id, believing_refusals=False)
+        able = [one.worker for one in abilities if one.able]
+        if not able:
+            raise NoHealthyWorker(nobody_can(abilities))
+        return able
+
+    async def waiting_for(self, workflow_id: UUID) -> str | None:
+        """Why nothing of a running task can be made now; None while some worker can. Asks no worker."""
+        abilities = await self.of_workflow(workflow_id, asking=False)
+        return None if any(one.able for one in abilities) else nobody_can(abilities)
+
+    async def _digest(self, worker: Worker, known: Known | None, *, may_ask: bool) -> str | None:
+        """Of its inventory; None when it is not known. What is in doubt is believed when it cannot be asked."""
+        if not may_ask or (known is not None and not known.in_doubt):
+            return known.digest if known else None
+        try:
+            return await self._inventories.ask(worker)
+        except WorkerError:
+            if known is None:
+                raise
+            return known.digest
+
+
+def _lacks(missing: Missing) -> str | None:
     return f"lacks {' and '.join(missing)}" if missing else None
 
 
-def nobody_can(obstacles: list[tuple[Worker, str | None]]) -> str:
+def _refused(reason: str | None) -> str | None:
+    return f"refused it: {reason.rstrip('.')}" if reason else None
+
+
+def nobody_can(abilities: Sequence[Ability]) -> str:
     """The sentence that names every worker: "gpu-1 lacks the model sdxl.safetensors, gpu-2 is disabled"."""
-    told = ", ".join(f"{worker.name} {obstacle}" for worker, obstacle in obstacles)
+    told = ", ".join(f"{one.worker.name} {one.why_not}" for one in abilities)
     return f"No healthy worker can run this workflow: {told or 'none is registered'}."

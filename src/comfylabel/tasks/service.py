@@ -9,13 +9,13 @@ from uuid import UUID
 
 from comfylabel.accounts.repository import audit
 from comfylabel.accounts.schemas import Principal
-from comfylabel.comfy.graph import Graph, prompt_template
+from comfylabel.comfy.graph import prompt_template
 from comfylabel.db.ids import uuid7
-from comfylabel.db.jobs import cancel_job, enqueue
+from comfylabel.db.jobs import cancel_job, enqueue, top_up_job
 from comfylabel.db.partitions import ensure_partitions
 from comfylabel.db.pool import Connection, Database
 from comfylabel.errors import InvalidField, NotFound
-from comfylabel.generations import progress_repository
+from comfylabel.generations import progress_repository, taking_back_repository
 from comfylabel.generations.progress import (
     FailureReason,
     PromptProgress,
@@ -28,11 +28,10 @@ from comfylabel.tasks import freeze_repository, plan, prompts_repository, reposi
 from comfylabel.tasks.answers import TaskProgress, TaskView
 from comfylabel.tasks.freezing import frozen_snapshot, generation_metadata
 from comfylabel.tasks.lifecycle import TaskState, Verb, next_state, refuse_nothing_missing
-from comfylabel.tasks.readiness import ObjectInfoSource, Verify, able_workers
+from comfylabel.tasks.readiness import Ability, Readiness, Verify
 from comfylabel.tasks.schemas import NewTask, Pilot, Task, TaskChanges
 from comfylabel.variable_pools import repository as pools_repository
 from comfylabel.variable_pools.schemas import VariablePool
-from comfylabel.workers import repository as workers_repository
 from comfylabel.workers.schemas import Worker
 from comfylabel.workflows import repository as workflows_repository
 from comfylabel.workflows.schemas import Workflow
@@ -47,11 +46,11 @@ Row = TypeVar("Row")
 
 
 class TaskService:
-    """`object_info` and `verify` ask workers (readiness.py); no transaction is open meanwhile."""
+    """`readiness` and `verify` may ask workers; no transaction is open meanwhile."""
 
-    def __init__(self, database: Database, object_info: ObjectInfoSource, verify: Verify) -> None:
+    def __init__(self, database: Database, readiness: Readiness, verify: Verify) -> None:
         self._database = database
-        self._object_info = object_info
+        self._readiness = readiness
         self._verify = verify
 
     # --- create, read, change
@@ -100,7 +99,7 @@ class TaskService:
         return rows, len(tasks) > limit
 
     async def change(self, task_id: UUID, changes: TaskChanges) -> None:
-        """Notes, overlap and blind: about labelling, so in every state."""
+        """Notes, overlap and blind are about labelling, priority is about time: so in every state."""
         sent = changes.model_fields_set
         for name in sent - {"notes"}:
             if getattr(changes, name) is None:
@@ -115,7 +114,10 @@ class TaskService:
                 notes=changes.notes,
                 overlap=changes.overlap,
                 blind=changes.blind,
+                priority=changes.priority,
             )
+            if changes.priority is not None:
+                await repository.change_priority_of_jobs(connection, task_id, changes.priority)
             if changes.overlap is not None and changes.overlap > before.overlap:
                 await repository.promote_waiting_answers(connection, task_id, changes.overlap)
 
@@ -192,41 +194,73 @@ class TaskService:
             position, separator = prompts[-1].position, b","
         yield snapshot.tail(task.frozen_snapshot)
 
-    # --- run and cancel
+    # --- run, pause, resume, cancel
 
     async def run(self, task_id: UUID, by: Principal) -> tuple[TaskState, list[Worker]]:
         """Start, or resume what is missing: what failed is pending again, what is done stays untouched."""
         async with self._database.connection() as connection:
             task = found(await repository.get(connection, task_id), task_id)
             await _check_can_run(connection, task)
-        assert task.frozen_snapshot is not None
-        workers = await self.able_workers(task.workflow_id, task.frozen_snapshot["graph"])
+        workers = await self.able_workers(task.workflow_id)
         async with self._database.transaction() as connection:
             task = found(await repository.lock(connection, task_id), task_id)
             state = await _check_can_run(connection, task)
             await freeze_repository.retry_failed(connection, task_id)
             await repository.start(connection, task_id, state)
-            await top_up(connection, task_id)
+            await _wake(connection, task_id)
             await audit(connection, by.user_id, "task_run", str(task_id))
             # A task that was cancelled after its last image has nothing left to do.
             state = await repository.finish_task_if_complete(connection, task_id) or state
         return state, workers
 
-    async def able_workers(self, workflow_id: UUID, graph: Graph) -> list[Worker]:
+    async def able_workers(self, workflow_id: UUID) -> list[Worker]:
         """Asked before anything starts; NoHealthyWorker says of each worker why not."""
-        async with self._database.connection() as connection:
-            workers = await workers_repository.list_all(connection)
-        able = await able_workers(workers, graph, self._object_info)
+        able = await self._readiness.able_workers(workflow_id)
         await self._verify(workflow_id)
         return able
 
+    async def abilities(self, task_id: UUID) -> list[Ability]:
+        """Of every worker, in the order of selection; in every state of the task."""
+        async with self._database.connection() as connection:
+            task = found(await repository.get(connection, task_id, with_snapshot=False), task_id)
+        return await self._readiness.of_workflow(task.workflow_id)
+
+    async def waiting_for(self, task: Task) -> str | None:
+        """Why nothing of it can be made now, in a sentence; None when something can, or nothing is wanted."""
+        if task.state is not TaskState.RUNNING or task.paused_at is not None:
+            return None
+        return await self._readiness.waiting_for(task.workflow_id)
+
+    async def pause(self, task_id: UUID, by: Principal) -> TaskState:
+        """Nothing new is sent from this commit on; what runs ends and is kept."""
+        async with self._database.transaction() as connection:
+            task = found(await repository.lock(connection, task_id), task_id)
+            state = next_state(task.state, Verb.PAUSE)
+            if task.paused_at is None:
+                await repository.pause(connection, task_id)
+                await audit(connection, by.user_id, "task_paused", str(task_id))
+        return state
+
+    async def resume(self, task_id: UUID, by: Principal) -> TaskState:
+        async with self._database.transaction() as connection:
+            task = found(await repository.lock(connection, task_id), task_id)
+            state = next_state(task.state, Verb.RESUME)
+            if task.paused_at is not None:
+                await repository.resume(connection, task_id)
+                await _wake(connection, task_id)
+                await audit(connection, by.user_id, "task_resumed", str(task_id))
+        return state
+
     async def cancel(self, task_id: UUID, by: Principal) -> TaskState:
-        """Nothing more is made; the orchestrator takes back what workers have. Images done stay."""
+        """Nothing more is made, and what was under way is pending again; the orchestrator takes it off the workers by
+        its ids, so that nothing of a later run is meant. Images done stay, and those that are being fetched come.
+        """
         async with self._database.transaction() as connection:
             task = found(await repository.lock(connection, task_id), task_id)
             state = next_state(task.state, Verb.CANCEL)
             await repository.end(connection, task_id, state, CANCELLED)
-            await enqueue(connection, [cancel_job(task_id)])
+            taken = await taking_back_repository.of_task(connection, task_id, "The task was cancelled.")
+            await enqueue(connection, [cancel_job(*held) for held in taking_back_repository.on_workers(taken).items()])
             await audit(connection, by.user_id, "task_cancelled", str(task_id))
         return state
 
@@ -276,6 +310,12 @@ async def _breathing(rows: Iterator[Row]) -> AsyncIterator[Row]:
         if number % ROWS_BETWEEN_BREATHS == 0:
             await asyncio.sleep(0)
         yield row
+
+
+async def _wake(connection: Connection, task_id: UUID) -> None:
+    """Jobs for what is missing, now and once those that are just ending are gone."""
+    await top_up(connection, task_id)
+    await enqueue(connection, [top_up_job(task_id)])
 
 
 async def _check_can_run(connection: Connection, task: Task) -> TaskState:

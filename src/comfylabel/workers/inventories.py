@@ -59,11 +59,11 @@ class Inventories:
     async def ask(self, worker: Worker) -> str:
         """Ask it now and keep the answer; its digest. Raises WorkerError."""
         object_info = await self._clients.client(worker, self._session).object_info()
-        digest, text = await asyncio.to_thread(_canonical, object_info)
+        digest = await asyncio.to_thread(_digest, object_info)
         self._remember(digest, object_info)
         async with self._database.transaction() as connection:
             is_kept = await repository.keep(connection, digest)
-        packed = b"" if is_kept else await asyncio.to_thread(gzip.compress, text, _GZIP_LEVEL)
+        packed = b"" if is_kept else await asyncio.to_thread(_pack, object_info)
         async with self._database.transaction() as connection:
             if not is_kept:
                 await repository.insert(connection, digest, packed, len(object_info))
@@ -88,10 +88,15 @@ class Inventories:
             self._unpacked.popitem(last=False)
 
 
-def _canonical(object_info: ObjectInfo) -> tuple[str, bytes]:
-    """Digest and text; json, not orjson: a stranger's text may hold half of a character."""
-    text = json.dumps(object_info, sort_keys=True, separators=(",", ":")).encode()
-    return hashlib.sha256(text).hexdigest(), text
+# json, not orjson: a stranger's text may hold half of a character.
+def _digest(object_info: ObjectInfo) -> str:
+    """In whatever order the nodes were loaded."""
+    text = json.dumps(object_info, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pack(object_info: ObjectInfo) -> bytes:
+    return gzip.compress(json.dumps(object_info, separators=(",", ":")).encode(), _GZIP_LEVEL)
 
 
 def _unpack(packed: bytes) -> ObjectInfo:
