@@ -69,6 +69,13 @@ def test_every_kind_of_pixel_becomes_an_srgb_webp(data: bytes):
         assert 60 < image[0].avg() < 200
 
 
+@pytest.mark.parametrize(("side", "encodings"), [(256, 1), (300, 2), (700, 3)])
+def test_an_image_that_fits_is_encoded_once(side: int, encodings: int):
+    """Encoding is most of the work on a small image: three times the same would be two thirds for nothing."""
+    rendered = render(png(noise(side, side)))
+    assert len({rendered.thumbnail, rendered.tile, rendered.preview}) == encodings
+
+
 def test_small_images_carry_no_metadata():
     plain = png()
     after_header = 33  # signature and IHDR

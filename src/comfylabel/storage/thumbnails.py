@@ -60,16 +60,10 @@ def render(data: bytes) -> Rendered:
         stripped = strip(data, image_format)
         width, height = _size(stripped, image_format)
         preview = _decode(stripped, image_format)
-        tile = _shrunk(preview, TILE_PIXELS)
-        return Rendered(
-            image_format,
-            stripped,
-            _webp(_shrunk(tile, THUMBNAIL_PIXELS)),  # 3 ms less than from the preview
-            _webp(tile),
-            _webp(preview),
-            width,
-            height,
-        )
+        large = _webp(preview)
+        tile, middle = _smaller(preview, large, TILE_PIXELS)
+        _, small = _smaller(tile, middle, THUMBNAIL_PIXELS)  # 3 ms less than from the preview
+        return Rendered(image_format, stripped, small, middle, large, width, height)
     except DamagedError as error:
         raise BrokenImage(f"The worker's image is damaged: {error}.") from error
     except pyvips.Error as error:
@@ -99,8 +93,12 @@ def _decode(data: bytes, image_format: Format) -> pyvips.Image:
     return small.copy_memory()
 
 
-def _shrunk(image: pyvips.Image, pixels: int) -> pyvips.Image:
-    return image.thumbnail_image(pixels, height=pixels, size="down").copy_memory()
+def _smaller(image: pyvips.Image, encoded: bytes, pixels: int) -> tuple[pyvips.Image, bytes]:
+    """With its encoding; one that fits as it is was encoded before."""
+    if max(image.width, image.height) <= pixels:
+        return image, encoded
+    shrunk = image.thumbnail_image(pixels, height=pixels, size="down").copy_memory()
+    return shrunk, _webp(shrunk)
 
 
 def _load(data: bytes, image_format: Format) -> pyvips.Image:
