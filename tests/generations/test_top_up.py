@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from comfylabel.db.jobs import cancel_job, enqueue, generate_job
+from comfylabel.db.jobs import enqueue, generate_job, pilot_job
 from comfylabel.generations.repository import SMALLEST_WINDOW, WINDOW_PER_SLOT, top_up
 from tests.support import rows
 
@@ -71,7 +71,7 @@ async def test_a_rollback_takes_the_jobs_back(database):
 async def test_a_job_may_be_added_again_once_it_has_ended(database):
     async with database.transaction() as connection:
         task = await running_task(connection, slots=1)
-        assert await enqueue(connection, [cancel_job(task.id)]) == 1
-        assert await enqueue(connection, [cancel_job(task.id)]) == 0
+        assert await enqueue(connection, [pilot_job(task.id)]) == 1
+        assert await enqueue(connection, [pilot_job(task.id)]) == 0
         await connection.execute("delete from pgqueuer")
-        assert await enqueue(connection, [cancel_job(task.id)]) == 1
+        assert await enqueue(connection, [pilot_job(task.id)]) == 1

@@ -67,7 +67,7 @@ async def test_run_gives_the_first_chunks_a_job(database: Database, tasks: TaskS
     task = await frozen_task(database, tasks, operator, prompts=20, seeds=4)
     state, workers = await tasks.run(task.id, operator)
     assert (state, [worker.id for worker in workers]) == ("RUNNING", [task.worker_id])
-    assert await jobs(database) == [("generate", 4)]
+    assert await jobs(database) == [("generate", 4), ("top_up", 1)]
     assert await one(database, "select started_at is not null and ended_at is null from tasks")
 
 
@@ -118,7 +118,6 @@ async def test_a_cancelled_task_is_run_again(database: Database, tasks: TaskServ
     await tasks.run(task.id, operator)
     assert await tasks.cancel(task.id, operator) == "FAILED"
     assert await one(database, "select end_reason from tasks") == "cancelled"
-    assert ("cancel", 1) in await jobs(database)
     assert await one(database, "select count(*) from generations where state = 'pending'") == 8
     state, _ = await tasks.run(task.id, operator)
     assert state == "RUNNING"
@@ -233,7 +232,7 @@ async def _end(connection: Connection, task: TaskRows, verb: Verb) -> None:
     await repository.finish_task_if_complete(connection, task.id)
 
 
-people = st.sampled_from([Verb.EDIT, Verb.FREEZE, Verb.RUN, Verb.CANCEL, Verb.READ_SNAPSHOT])
+people = st.sampled_from([Verb.EDIT, Verb.FREEZE, Verb.RUN, Verb.PAUSE, Verb.RESUME, Verb.CANCEL, Verb.READ_SNAPSHOT])
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -250,6 +249,8 @@ async def test_an_illegal_verb_changes_nothing_and_a_legal_one_leads_where_the_t
             Verb.EDIT: lambda: _edit(prompts, task),
             Verb.FREEZE: lambda: tasks.freeze(task.id, operator),
             Verb.RUN: lambda: tasks.run(task.id, operator),
+            Verb.PAUSE: lambda: tasks.pause(task.id, operator),
+            Verb.RESUME: lambda: tasks.resume(task.id, operator),
             Verb.CANCEL: lambda: tasks.cancel(task.id, operator),
             Verb.READ_SNAPSHOT: lambda: tasks.snapshot(task.id),
         }
@@ -278,6 +279,7 @@ async def test_only_a_running_task_ends_by_itself(
 
 async def test_an_unknown_task_is_not_found(tasks: TaskService, operator: Principal) -> None:
     nobody = UUID(int=0)
-    for act in (tasks.run(nobody, operator), tasks.cancel(nobody, operator), tasks.snapshot(nobody)):
+    verbs = (tasks.run, tasks.pause, tasks.resume, tasks.cancel)
+    for act in (*(verb(nobody, operator) for verb in verbs), tasks.snapshot(nobody)):
         with pytest.raises(NotFound):
             await act

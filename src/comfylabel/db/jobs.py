@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import orjson
@@ -24,7 +24,9 @@ log = structlog.get_logger()
 
 Answer = TypeVar("Answer")
 
-Entrypoint = Literal["generate", "pilot", "cancel"]
+Entrypoint = Literal["generate", "pilot", "cancel", "drain", "top_up"]
+# What a person has told to happen: done again until it is done.
+ORDERS: Sequence[Entrypoint] = ("cancel", "drain")
 
 # Ahead of every task's own priority (an int that people set): somebody is waiting in front of a screen.
 PILOT_PRIORITY = 1_000_000
@@ -43,6 +45,7 @@ class PlannedJob:
     payload: Mapping[str, Any]
     priority: int
     dedupe_key: str
+    delay: timedelta = timedelta(0)
 
 
 def generate_job(task_id: UUID, prompt_id: UUID, chunk: int, priority: int) -> PlannedJob:
@@ -58,8 +61,27 @@ def pilot_job(pilot_id: UUID) -> PlannedJob:
     return PlannedJob("pilot", {"pilot_id": str(pilot_id)}, PILOT_PRIORITY, f"pilot:{pilot_id}")
 
 
-def cancel_job(task_id: UUID) -> PlannedJob:
-    return PlannedJob("cancel", {"task_id": str(task_id)}, PILOT_PRIORITY, f"cancel:{task_id}")
+# Orders have a key of their own each: one that is just being done may have looked already at what a new one means.
+
+
+def cancel_job(worker_id: UUID, submission_ids: Sequence[UUID]) -> PlannedJob:
+    """Take these, which have ended in the rows, off the worker: named, so that nothing begun meanwhile is meant."""
+    payload = {"worker_id": str(worker_id), "submission_ids": [str(submission_id) for submission_id in submission_ids]}
+    return PlannedJob("cancel", payload, PILOT_PRIORITY, f"cancel:{uuid4()}")
+
+
+def drain_job(worker_id: UUID) -> PlannedJob:
+    return PlannedJob("drain", {"worker_id": str(worker_id)}, PILOT_PRIORITY, f"drain:{uuid4()}")
+
+
+# PgQueuer notes the end of a job a moment after its handler has returned.
+_UNTIL_ENDINGS_ARE_NOTED = timedelta(seconds=1)
+
+
+def top_up_job(task_id: UUID) -> PlannedJob:
+    """Look again for chunks without a job: those whose job was just ending had none yet when the task went on."""
+    delay = _UNTIL_ENDINGS_ARE_NOTED
+    return PlannedJob("top_up", {"task_id": str(task_id)}, PILOT_PRIORITY, f"top_up:{uuid4()}", delay)
 
 
 async def enqueue(connection: Connection, jobs: Sequence[PlannedJob]) -> int:
@@ -71,6 +93,7 @@ async def enqueue(connection: Connection, jobs: Sequence[PlannedJob]) -> int:
         [job.entrypoint for job in jobs],
         [orjson.dumps(job.payload) for job in jobs],
         [job.priority for job in jobs],
+        execute_after=[job.delay for job in jobs],
         dedupe_key=[job.dedupe_key for job in jobs],
         on_conflict="skip",
     )

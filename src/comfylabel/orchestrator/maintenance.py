@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 import aiohttp
 import structlog
@@ -14,18 +15,20 @@ from comfylabel.db.partitions import count_strays, ensure_partitions
 from comfylabel.db.pool import AWAY, Database
 from comfylabel.generations.repository import top_up
 from comfylabel.orchestrator import upkeep_repository, workers_repository
-from comfylabel.orchestrator.cancelling import Canceller
+from comfylabel.orchestrator.cancelling import Canceller, withdraw_from_worker
 from comfylabel.orchestrator.dispatcher import Dispatcher
 from comfylabel.orchestrator.fleet import Fleet
-from comfylabel.orchestrator.submission_life import withdraw_from_worker
+from comfylabel.tasks.readiness import Readiness, nobody_can
 from comfylabel.tasks.repository import finish_task_if_complete
 from comfylabel.workers import health
+from comfylabel.workers.inventories import Inventories
 from comfylabel.workers.selection import is_selectable
 from comfylabel.workers.service import WorkerService
 
 log = structlog.get_logger()
 
 PARTITIONS_SECONDS = 24 * 3600.0
+INVENTORIES_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,8 @@ class Maintenance:
     session: aiohttp.ClientSession
     dispatcher: Dispatcher
     canceller: Canceller
+    readiness: Readiness
+    inventories: Inventories
 
     async def check_health(self) -> None:
         """Every enabled worker, side by side; a slow one holds nobody back."""
@@ -48,6 +53,27 @@ class Maintenance:
             if waiting:
                 log.error("runs_wait_for_a_worker", tasks=len(waiting), cure="bring a worker back, or add one")
 
+    async def tell_who_waits(self) -> None:
+        """A task that no worker can run says so for as long as it waits. Whoever lacks something for it is asked again
+        what it has: the task goes on by itself once the model is there.
+        """
+        async with self.database.connection() as connection:
+            tasks = await upkeep_repository.waiting_tasks(connection)
+        for workflow_id in dict.fromkeys(workflow for _, workflow in tasks):
+            abilities = await self.readiness.of_workflow(workflow_id, asking=False)
+            if any(one.able for one in abilities) or not any(one.well for one in abilities):
+                continue  # that no worker is healthy is said by the health check
+            await self.inventories.doubt([one.worker.id for one in abilities if one.well])
+            log.error(
+                "tasks_wait_for_an_able_worker",
+                tasks=[str(task) for task, workflow in tasks if workflow == workflow_id],
+                reason=nobody_can(abilities),
+                cure="put there what is missing, or add a worker that has it",
+            )
+
+    async def forget_inventories(self) -> None:
+        await self.inventories.forget_unused()
+
     async def sweep(self) -> None:
         """Rows without a job get one, finished tasks end, and what no process follows any more is taken up."""
         async with self.database.transaction() as connection:
@@ -59,16 +85,18 @@ class Maintenance:
             abandoned = await upkeep_repository.ended_pilots_at_work(connection)
             await enqueue(connection, [pilot_job(pilot) for pilot in pilots])
             running = await upkeep_repository.running_tasks(connection)
-            cancelled = await upkeep_repository.cancelled_tasks_at_work(connection)
+            await enqueue(connection, await upkeep_repository.take_failed_orders(connection))
         for pilot_id in abandoned:
             await self.canceller.cancel_pilot(pilot_id)
-        for task_id in cancelled:
-            await self.canceller.cancel_task(task_id)
         for task_id in running:
-            async with self.database.transaction() as connection:
-                await top_up(connection, task_id)
+            await self.top_up(task_id)
             async with self.database.transaction() as connection:
                 await finish_task_if_complete(connection, task_id)
+
+    async def top_up(self, task_id: UUID) -> None:
+        """Pending chunks without a job get one."""
+        async with self.database.transaction() as connection:
+            await top_up(connection, task_id)
 
     async def tidy_workers(self) -> None:
         """A worker that comes back may hold submissions that were given up: they would run for nobody."""
@@ -83,8 +111,8 @@ class Maintenance:
                 continue
             async with self.database.connection() as connection:
                 superseded = await upkeep_repository.ended_without_images(connection, worker.id, held)
-            for identity in superseded:
-                await withdraw_from_worker(client, identity)
+            if superseded:
+                await withdraw_from_worker(client, superseded)
 
     async def make_partitions(self) -> None:
         async with self.database.transaction() as connection:

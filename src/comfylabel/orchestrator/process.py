@@ -14,6 +14,7 @@ from comfylabel.accounts.secret_key import secret_key
 from comfylabel.comfy.client import worker_session
 from comfylabel.db.jobs import Entrypoint, Handler, JobConsumer
 from comfylabel.db.pool import AWAY, Database
+from comfylabel.orchestrator.abilities import Abilities
 from comfylabel.orchestrator.activity import Recorder
 from comfylabel.orchestrator.cancelling import Canceller
 from comfylabel.orchestrator.dispatcher import Dispatcher
@@ -21,12 +22,14 @@ from comfylabel.orchestrator.draining import Drainer
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.generate import Generator
 from comfylabel.orchestrator.ingest import Ingester
-from comfylabel.orchestrator.maintenance import PARTITIONS_SECONDS, Maintenance, every
+from comfylabel.orchestrator.maintenance import INVENTORIES_SECONDS, PARTITIONS_SECONDS, Maintenance, every
 from comfylabel.orchestrator.pilot_run import PilotRunner
 from comfylabel.orchestrator.recipes import Recipes
 from comfylabel.orchestrator.submission_life import Patience, SubmissionLife
 from comfylabel.settings import Settings
 from comfylabel.storage.store import ObjectStore
+from comfylabel.tasks.readiness import Readiness
+from comfylabel.workers.inventories import Inventories
 from comfylabel.workers.resolver import GuardedResolver
 from comfylabel.workers.service import WorkerService
 
@@ -38,11 +41,13 @@ _PAUSE_AWAY = 1.0
 @dataclass(frozen=True, slots=True)
 class Pace:
     """`lease`: PgQueuer gives a job of a dead process to another after this; a living one renews it every half of it.
-    `sweep_seconds`: between two looks for what was left behind.
+    `sweep_seconds`: between two looks for what was left behind; `inventories_seconds`: for workers to be asked what
+    they have.
     """
 
     lease: timedelta = timedelta(seconds=10)
     sweep_seconds: float = 30.0
+    inventories_seconds: float = 5.0
     patience: Patience = field(default_factory=Patience)
 
 
@@ -64,6 +69,7 @@ class Orchestrator:
     drainer: Drainer
     maintenance: Maintenance
     recorder: Recorder
+    abilities: Abilities
     database_url: str
     pace: Pace
     health_seconds: float
@@ -76,6 +82,9 @@ class Orchestrator:
             group.create_task(every(self.health_seconds, self.maintenance.check_health))
             group.create_task(every(self.pace.sweep_seconds, self.maintenance.sweep))
             group.create_task(every(self.pace.sweep_seconds, self.maintenance.tidy_workers))
+            group.create_task(every(self.pace.sweep_seconds, self.maintenance.tell_who_waits))
+            group.create_task(every(INVENTORIES_SECONDS, self.maintenance.forget_inventories))
+            group.create_task(self.abilities.run())
             group.create_task(self.recorder.run())
             group.create_task(self._consume())
 
@@ -122,6 +131,9 @@ async def orchestrator(
         fleet = Fleet(database, service, session)
         dispatcher = Dispatcher(database, fleet, poll_seconds=settings.queue_poll_seconds)
         fleet.on_idle = dispatcher.wake
+        inventories = Inventories(database, service, session)
+        abilities = Abilities(database, inventories, look_seconds=pace.inventories_seconds)
+        abilities.on_known = dispatcher.wake
         recorder = Recorder(database)
         life = SubmissionLife(database, fleet, dispatcher, pace.patience, recorder)
         ingester = Ingester(
@@ -130,17 +142,21 @@ async def orchestrator(
             settings.max_image_bytes,
             settings.ingest_concurrency,
         )
+        readiness = Readiness(database, inventories)
         canceller = Canceller(database, fleet)
         try:
             yield Orchestrator(
                 database=database,
                 dispatcher=dispatcher,
-                generator=Generator(database, life, fleet, ingester, Recipes(database), recorder),
+                generator=Generator(database, life, fleet, ingester, Recipes(database), recorder, abilities.doubt),
                 pilots=PilotRunner(database, life, fleet, ingester, canceller),
                 canceller=canceller,
                 drainer=Drainer(database, fleet),
-                maintenance=Maintenance(database, fleet, service, session, dispatcher, canceller),
+                maintenance=Maintenance(
+                    database, fleet, service, session, dispatcher, canceller, readiness, inventories
+                ),
                 recorder=recorder,
+                abilities=abilities,
                 database_url=database_url,
                 pace=pace,
                 health_seconds=settings.health_interval_seconds,

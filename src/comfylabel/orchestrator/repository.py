@@ -149,18 +149,23 @@ update generations set state = 'running', submission_id = $1, worker_id = $2, up
 where batch_id = $3 and chunk = $4 and state = 'pending'
 """
 _COUNT_RUNNING = "update batches set running = running + $2 where id = $1"
-_QUEUE_LENGTH = "update workers set current_queue_len = greatest($2, 0), updated_at = now() where id = $1"
+# Nothing goes to a worker that was disabled, drained or removed since the reservation.
+_QUEUE_LENGTH = """
+update workers set current_queue_len = greatest($2, 0), updated_at = now()
+where id = $1 and enabled and removed_at is null
+"""
 
 
 async def mark_sent(
     connection: Connection, submission: Submission, *, batch_id: UUID | None, chunk: int, queue_length: int
 ) -> datetime | None:
-    """From now on the worker may hold it. None: it is not wanted any more, or somebody else decided about it or sends
-    the same images; then the transaction must be rolled back.
+    """From now on the worker may hold it. None: it is not wanted any more, its worker gets nothing any more, or
+    somebody else decided about it or sends the same images; then the transaction must be rolled back.
     """
     if not await connection.fetchval(_IS_WANTED, submission.id):
         return None
-    await connection.execute(_QUEUE_LENGTH, submission.worker_id, queue_length)
+    if _count(await connection.execute(_QUEUE_LENGTH, submission.worker_id, queue_length)) == 0:
+        return None
     sent_at: datetime | None = await connection.fetchval(
         _SENT, submission.id, sources(SUBMISSION_MOVES, SubmissionState.SENT)
     )

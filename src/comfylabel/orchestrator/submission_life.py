@@ -20,6 +20,7 @@ from comfylabel.db.pool import Database
 from comfylabel.generations.states import SubmissionState
 from comfylabel.orchestrator import queue_gate, repository
 from comfylabel.orchestrator.activity import Recorder
+from comfylabel.orchestrator.cancelling import withdraw_from_worker
 from comfylabel.orchestrator.deadline import Deadline
 from comfylabel.orchestrator.dispatcher import Dispatcher
 from comfylabel.orchestrator.fault_points import reached
@@ -245,7 +246,7 @@ class SubmissionLife:
             except WorkerError as error:
                 silence.goes_on(error, was_running=was_running())
             if deadline.has_passed(clock()):
-                await withdraw_from_worker(client, identity)
+                await withdraw_from_worker(client, [identity])
                 was_tried = not deadline.is_only_waiting
                 raise SubmissionFailed(Failure(FailureKind.DEADLINE, deadline.words, was_running=was_tried))
             await listener.wait(identity, self._patience.settle if absences else _LOOKS[min(looks, len(_LOOKS) - 1)])
@@ -261,15 +262,6 @@ class SubmissionLife:
         self._dispatcher.wake(submission.worker_id)
         await reached("after_history")
         return True
-
-
-async def withdraw_from_worker(client: ComfyClient, identity: str) -> None:
-    """Take it out of the worker's queue, or stop it there; a worker that does not answer has nothing to stop."""
-    try:
-        await client.delete_queued([identity])
-        await client.interrupt(identity)
-    except WorkerError as error:
-        log.info("withdraw_failed", submission=identity, reason=error.message)
 
 
 class _Silence:

@@ -4,42 +4,32 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from comfylabel.db.pool import Connection, Record
+import orjson
+
+from comfylabel.db.jobs import ORDERS, PlannedJob
+from comfylabel.db.pool import Connection
 from comfylabel.generations.states import SubmissionState
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSubmission:
-    """One that may still hold a slot; `batch_id` is None for a pilot's."""
+    """One that its worker may hold."""
 
     id: UUID
-    worker_id: UUID
-    chunk: int
     state: SubmissionState
-    batch_id: UUID | None
 
 
-_OF_TASK = """
-select s.id, s.worker_id, s.chunk, s.state, b.id as batch_id from submissions s
-left join batches b on b.prompt_id = s.prompt_id and s.pilot_id is null
-where s.task_id = $1 and s.ended_at is null and s.state <> 'generated'
-"""
-_OF_PILOT = """
-select id, worker_id, chunk, state, null::uuid as batch_id from submissions where pilot_id = $1 and ended_at is null
+# Removed ones too: what they hold is still followed.
+_SENT_TO_DRAINED = """
+select s.id, s.state from submissions s join workers w on w.id = s.worker_id
+where w.id = $1 and not w.enabled and s.state in ('sent', 'accepted') order by s.id
 """
 
 
-async def open_submissions_of_task(connection: Connection, task_id: UUID) -> list[OpenSubmission]:
-    """What is being ingested is left out: its images are made, and kept."""
-    return [_open(row) for row in await connection.fetch(_OF_TASK, task_id)]
-
-
-async def open_submissions_of_pilot(connection: Connection, pilot_id: UUID) -> list[OpenSubmission]:
-    return [_open(row) for row in await connection.fetch(_OF_PILOT, pilot_id)]
-
-
-def _open(row: Record) -> OpenSubmission:
-    return OpenSubmission(row["id"], row["worker_id"], row["chunk"], SubmissionState(row["state"]), row["batch_id"])
+async def sent_to_drained_worker(connection: Connection, worker_id: UUID) -> list[OpenSubmission]:
+    """None of a worker that is enabled (again)."""
+    rows = await connection.fetch(_SENT_TO_DRAINED, worker_id)
+    return [OpenSubmission(row["id"], SubmissionState(row["state"])) for row in rows]
 
 
 # A reservation becomes sent or is dropped within the two seconds of GET /queue; its process must have died.
@@ -48,6 +38,23 @@ _STALE = "delete from submissions where state = 'reserved' and created_at < now(
 
 async def drop_stale_reservations(connection: Connection) -> None:
     await connection.execute(_STALE)
+
+
+# What a person has ordered must not depend on one try: a handler that raised is called again, once a sweep.
+_FAILED_ORDERS = """
+with failed as (
+  select id from pgqueuer where status = 'failed' and entrypoint = any($1) for update skip locked
+)
+delete from pgqueuer j using failed where j.id = failed.id returning j.entrypoint, j.payload, j.priority, j.dedupe_key
+"""
+
+
+async def take_failed_orders(connection: Connection) -> list[PlannedJob]:
+    """Orders whose handler raised, to be enqueued again in this transaction."""
+    return [
+        PlannedJob(row["entrypoint"], orjson.loads(row["payload"]), row["priority"], row["dedupe_key"])
+        for row in await connection.fetch(_FAILED_ORDERS, ORDERS)
+    ]
 
 
 # PgQueuer holds a job whose handler raised. Its work has a new job by then; a week is for whoever looks for the cause.
@@ -88,23 +95,24 @@ _RUNNING_PILOTS = "select id from pilots where state = 'running'"
 _RUNNING_TASKS = "select id from tasks where state = 'RUNNING' order by priority desc, id"
 
 
+_WAITING_TASKS = """
+select id, workflow_id from tasks t where state = 'RUNNING' and paused_at is null
+  and exists (select from generations where task_id = t.id and state = 'pending' and not pilot)
+order by priority desc, id
+"""
+
+
+async def waiting_tasks(connection: Connection) -> list[tuple[UUID, UUID]]:
+    """(task, workflow) of those that want something made."""
+    return [(row["id"], row["workflow_id"]) for row in await connection.fetch(_WAITING_TASKS)]
+
+
 async def running_pilots(connection: Connection) -> list[UUID]:
     return [row["id"] for row in await connection.fetch(_RUNNING_PILOTS)]
 
 
 async def running_tasks(connection: Connection) -> list[UUID]:
     return [row["id"] for row in await connection.fetch(_RUNNING_TASKS)]
-
-
-_CANCELLED_TASKS = """
-select distinct t.id from submissions s join tasks t on t.id = s.task_id
-where s.ended_at is null and s.pilot_id is null and s.state <> 'generated' and t.end_reason = 'cancelled'
-"""
-
-
-async def cancelled_tasks_at_work(connection: Connection) -> list[UUID]:
-    """Cancelled, but a submission of theirs may still run: its cancel met one that was under way."""
-    return [row["id"] for row in await connection.fetch(_CANCELLED_TASKS)]
 
 
 _ENDED_WITHOUT_IMAGES = """

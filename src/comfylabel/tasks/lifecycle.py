@@ -24,6 +24,8 @@ class Verb(StrEnum):
     PILOT = "pilot"
     FREEZE = "freeze"
     RUN = "run"
+    PAUSE = "pause"
+    RESUME = "resume"
     CANCEL = "cancel"
     READ_SNAPSHOT = "read_snapshot"
     FINISH = "finish"  # every image is done or given up, and a batch can be labelled
@@ -37,6 +39,8 @@ MOVES: Mapping[tuple[TaskState, Verb], TaskState] = {
     (_T.DRAFT, Verb.PILOT): _T.DRAFT,
     (_T.DRAFT, Verb.FREEZE): _T.FROZEN,
     (_T.FROZEN, Verb.RUN): _T.RUNNING,
+    (_T.RUNNING, Verb.PAUSE): _T.RUNNING,  # `paused_at` says it: what runs ends, and labelling and export go on
+    (_T.RUNNING, Verb.RESUME): _T.RUNNING,
     (_T.RUNNING, Verb.CANCEL): _T.FAILED,
     (_T.RUNNING, Verb.FINISH): _T.DONE,
     (_T.RUNNING, Verb.FAIL): _T.FAILED,
@@ -53,6 +57,8 @@ _CANNOT = {
     Verb.PILOT: "be piloted",
     Verb.FREEZE: "be frozen",
     Verb.RUN: "be run",
+    Verb.PAUSE: "be paused",
+    Verb.RESUME: "be resumed",
     Verb.CANCEL: "be cancelled",
     Verb.READ_SNAPSHOT: "show a snapshot",
     Verb.FINISH: "be finished",

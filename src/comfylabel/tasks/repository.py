@@ -103,7 +103,7 @@ async def newest(connection: Connection, before: tuple[datetime, UUID] | None, l
 _CHANGE = """
 update tasks set
   notes = case when $2::boolean then $3 else notes end, overlap = coalesce($4, overlap), blind = coalesce($5, blind),
-  updated_at = now()
+  priority = coalesce($6, priority), updated_at = now()
 where id = $1
 """
 
@@ -116,8 +116,21 @@ async def change(
     notes: str | None,
     overlap: int | None,
     blind: bool | None,
+    priority: int | None,
 ) -> None:
-    await connection.execute(_CHANGE, task_id, set_notes, notes, overlap, blind)
+    await connection.execute(_CHANGE, task_id, set_notes, notes, overlap, blind, priority)
+
+
+# A job that is picked asks the task's own row again before it is sent.
+_JOBS_PRIORITY = """
+update pgqueuer set priority = $2
+where entrypoint = 'generate' and status = 'queued' and starts_with(dedupe_key, $1::uuid::text || ':')
+"""
+
+
+async def change_priority_of_jobs(connection: Connection, task_id: UUID, priority: int) -> None:
+    """Of those that wait: they are picked in the new order at once."""
+    await connection.execute(_JOBS_PRIORITY, task_id, priority)
 
 
 # Where answers wait for a place, in the order in which everybody takes the locks of several batches.
@@ -176,7 +189,22 @@ async def start(connection: Connection, task_id: UUID, state: TaskState) -> None
     await connection.execute(_START, task_id, state)
 
 
-_END = "update tasks set state = $2, end_reason = $3, ended_at = now(), updated_at = now() where id = $1"
+_PAUSE = "update tasks set paused_at = now(), updated_at = now() where id = $1"
+_RESUME = "update tasks set paused_at = null, updated_at = now() where id = $1"
+
+
+async def pause(connection: Connection, task_id: UUID) -> None:
+    """With the task locked: what waits to be sent finds it paused, on whichever orchestrator it waits."""
+    await connection.execute(_PAUSE, task_id)
+
+
+async def resume(connection: Connection, task_id: UUID) -> None:
+    await connection.execute(_RESUME, task_id)
+
+
+_END = """
+update tasks set state = $2, end_reason = $3, paused_at = null, ended_at = now(), updated_at = now() where id = $1
+"""
 
 
 async def end(connection: Connection, task_id: UUID, state: TaskState, end_reason: str | None) -> None:

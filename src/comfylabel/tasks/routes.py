@@ -20,6 +20,7 @@ from comfylabel.tasks.schemas import (
     FrozenAnswer,
     NewPrompt,
     NewTask,
+    PausedAnswer,
     PilotAnswer,
     ProgressAnswer,
     PromptChanges,
@@ -110,7 +111,7 @@ async def get_task(task_id: UUID, tasks: Tasks, _: Operator, after: AfterPositio
 
 @router.patch("/{task_id}", response_model=Envelope[TaskAnswer])
 async def change_task(task_id: UUID, body: TaskChanges, tasks: Tasks, _: Operator, limit: Limit = 1000) -> Response:
-    """Notes, overlap and blind, in every state."""
+    """Notes, overlap, blind and priority, in every state."""
     await tasks.change(task_id, body)
     return ok(answers.task(await tasks.view(task_id, after_position=BEFORE_FIRST, limit=limit)))
 
@@ -192,7 +193,7 @@ def _signer(request: Request) -> Signer:
     return signer
 
 
-# --- freeze, run, cancel, progress
+# --- freeze, run, pause, resume, cancel, progress
 
 
 @router.post("/{task_id}/freeze", response_model=Envelope[FrozenAnswer])
@@ -207,6 +208,18 @@ async def run_task(task_id: UUID, tasks: Tasks, operator: Operator) -> Response:
     """Starts, or resumes what is missing. 409 when no healthy worker can run the workflow."""
     state, workers = await tasks.run(task_id, operator)
     return ok({"state": state, "worker_ids": [worker.id for worker in workers]})
+
+
+@router.post("/{task_id}/pause", response_model=Envelope[PausedAnswer])
+async def pause_task(task_id: UUID, tasks: Tasks, operator: Operator) -> Response:
+    """Nothing new is sent; what runs ends and is kept. Again changes nothing."""
+    return ok({"state": await tasks.pause(task_id, operator), "paused": True})
+
+
+@router.post("/{task_id}/resume", response_model=Envelope[PausedAnswer])
+async def resume_task(task_id: UUID, tasks: Tasks, operator: Operator) -> Response:
+    """Goes on at once. Of a task that is not paused it changes nothing."""
+    return ok({"state": await tasks.resume(task_id, operator), "paused": False})
 
 
 @router.post("/{task_id}/cancel", response_model=Envelope[CancelledAnswer])

@@ -59,6 +59,14 @@ async def remove_worker(worker_id: UUID, admin: Admin, service: Service) -> Resp
     return ok(None)
 
 
+@router.post("/{worker_id}/drain", response_model=Envelope[WorkerAnswer])
+async def drain_worker(worker_id: UUID, admin: Admin, service: Service) -> Response:
+    """It is disabled, and what waits there of ours is made elsewhere, uncounted. What runs ends and is kept: it may be
+    switched off once `held` is 0.
+    """
+    return ok(shown(await service.row(await service.drain(admin, worker_id))))
+
+
 @router.post("/{worker_id}/test", response_model=Envelope[ProbeAnswer])
 async def probe_worker(worker_id: UUID, _admin: Admin, service: Service, session: Session) -> Response:
     """200 whatever comes out: the test itself worked."""

@@ -14,6 +14,7 @@ import psutil
 from comfylabel.accounts.repository import audit
 from comfylabel.accounts.schemas import Principal
 from comfylabel.comfy.client import MAX_IMAGE_BYTES, ComfyClient
+from comfylabel.db.jobs import drain_job, enqueue
 from comfylabel.db.pool import Database
 from comfylabel.errors import Conflict, InvalidField, NotFound
 from comfylabel.workers import headers as header_rules
@@ -111,6 +112,15 @@ class WorkerService:
         came_back = worker.enabled and not before.enabled
         if moved or came_back or {"api_key", "headers"} & set(changes):
             return await health.check(self._database, self, worker, session, explicit=True)
+        return worker
+
+    async def drain(self, by: Principal, worker_id: UUID) -> Worker:
+        """It gets nothing more, and what waits there of ours is made elsewhere; what runs ends and is kept."""
+        async with self._database.transaction() as connection:
+            before = _present(await repository.lock(connection, worker_id), worker_id)
+            worker = await repository.update(connection, replace(before, enabled=False))
+            await enqueue(connection, [drain_job(worker_id)])
+            await audit(connection, by.user_id, "worker_drained", worker.name)
         return worker
 
     async def remove(self, by: Principal, worker_id: UUID) -> None:
