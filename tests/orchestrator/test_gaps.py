@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfylabel.orchestrator.figures import Figures, by_minute
-from comfylabel.orchestrator.gaps import BOUNDS_MS, Gaps, Run, place
+from comfylabel.orchestrator.gaps import Gaps, Run
 
 W = "gpu-1"
 pauses = st.floats(0, 2.9, allow_nan=False).map(lambda seconds: round(seconds, 3))
@@ -64,13 +64,6 @@ def test_a_worker_that_might_not_work_is_begun_anew():
     known.ended(W, first)
     known.forget([W, "another"])
     assert known.ended(W, second) == []
-
-
-@given(st.floats(0, 1e4, allow_nan=False))
-def test_a_gap_is_counted_up_to_its_own_bound(gap: float):
-    column = place(gap)
-    assert column == len(BOUNDS_MS) or gap * 1000 <= BOUNDS_MS[column]
-    assert column == 0 or gap * 1000 > BOUNDS_MS[column - 1]
 
 
 @given(st.floats(0, 90_000, allow_nan=False))

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from comfylabel.orchestrator.gaps import BOUNDS_MS, place
+from comfylabel.workers.gap_histogram import BOUNDS_MS, place
 
 MINUTE = 60.0
 

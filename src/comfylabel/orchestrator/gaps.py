@@ -9,9 +9,6 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
-# Milliseconds; each column of worker_totals counts those up to its own bound and above the one before.
-BOUNDS_MS = (10, 30, 100, 300, 1000, 3000)
-
 # A few are held, because their ends may be noted in another order than they ran.
 _MOST_HELD = 8
 # How much later than it happened an end may be noted: two looks at /history lie at most 2 s apart.
@@ -56,8 +53,3 @@ def between(before: Run | None, after: Run | None) -> float | None:
     gap = after.began_at - before.ended_at
     longest = after.noted_at - before.noted_at + _NOTED_LATE
     return gap if 0 <= gap <= longest else None
-
-
-def place(gap: float) -> int:
-    """Which of the seven columns counts it."""
-    return next((place for place, bound in enumerate(BOUNDS_MS) if gap * 1000 <= bound), len(BOUNDS_MS))
