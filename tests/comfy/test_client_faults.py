@@ -353,9 +353,10 @@ async def test_listening_passes_over_what_is_no_event(simulator, session):
     simulator.sockets.send_png(b"\x89PNG", None)
     simulator.sockets.send_text("not json")
     simulator.sockets.send_text('["no", "event"]')
-    simulator.sockets.send("progress", {"prompt_id": "x"})
+    simulator.sockets.send("progress", {"prompt_id": "x"})  # the course of a job: read by nobody
+    simulator.sockets.send("execution_start", {"prompt_id": "x"})
     event = await anext(events)
-    assert (event.kind, event.submission_id) == ("progress", "x")
+    assert (event.kind, event.submission_id) == ("execution_start", "x")
     await events.aclose()
 
 

@@ -331,3 +331,9 @@ def test_whose_fault_a_refusal_is(errors: list[Any], reason: str):
 
 def test_a_frame_without_a_prompt_id():
     assert Event.from_json({"type": "status", "data": {"status": {}}}) == Event("status", None)
+
+
+def test_only_the_last_executing_names_no_node():
+    last, other = ({"type": "executing", "data": {"node": node, "prompt_id": "x"}} for node in (None, "3"))
+    assert (Event.from_json(last).is_over, Event.from_json(other).is_over) == (True, False)
+    assert not Event.from_json({"type": "executing", "data": {"prompt_id": "x"}}).is_over

@@ -4,23 +4,26 @@ ComfyUI drops the new socket of a repeated id when the old one closes (seen); wh
 
 import asyncio
 import uuid
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.errors import WorkerError
+from comfylabel.comfy.schemas import Event
 from comfylabel.errors import ComfyLabelError
 
 _ENDINGS = frozenset({"execution_success", "execution_error", "execution_interrupted"})
+# The history is written after these, normally within 2 ms (once 425 ms seen), and then comes the last `executing`.
+_ENDING_SECONDS = 0.1
 _LONGEST_PAUSE = 30.0
 
 
 @dataclass(slots=True)
 class _Hearing:
-    """What was heard of one submission."""
+    """What was heard of one submission. `client_id` is that of the socket to which its events come."""
 
+    client_id: str | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     has_begun: bool = False
 
@@ -32,7 +35,8 @@ class WorkerListener:
         self.client_id = str(uuid.uuid4())
         self._client = client
         self._on_idle = on_idle
-        self._hearings: defaultdict[str, _Hearing] = defaultdict(_Hearing)
+        self._hearings: dict[str, _Hearing] = {}
+        self._is_connected = False
         self._task = asyncio.create_task(self._listen_for_ever())
 
     async def close(self) -> None:
@@ -41,41 +45,55 @@ class WorkerListener:
             await self._task
 
     def expect(self, submission_id: str) -> None:
-        """It is about to be sent: from now on its events count."""
-        self._hearings[submission_id].has_begun = False
+        """It is about to be sent with `client_id`: from now on its events count."""
+        hearing = self._hearing(submission_id)
+        hearing.client_id = self.client_id
+        hearing.has_begun = False
+
+    def hears(self, submission_id: str) -> bool:
+        """Its events come to the socket that is open now. It may miss some: the poll is the truth."""
+        return self._is_connected and self._hearing(submission_id).client_id == self.client_id
 
     def has_begun(self, submission_id: str) -> bool:
         """The worker has said that it runs; silence proves nothing."""
-        return self._hearings[submission_id].has_begun
+        return self._hearing(submission_id).has_begun
 
     async def wait(self, submission_id: str, seconds: float) -> None:
         """Return when the worker says that this submission has ended, or after so many seconds."""
-        event = self._hearings[submission_id].ended
+        event = self._hearing(submission_id).ended
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):  # wait_for forgets a cancel that meets the event
                 await event.wait()
-        # The history is written after `execution_success`: the next look may still be too early, the one after not.
         event.clear()
 
     def forget(self, submission_id: str) -> None:
         self._hearings.pop(submission_id, None)
+
+    def _hearing(self, submission_id: str) -> _Hearing:
+        return self._hearings.setdefault(submission_id, _Hearing())
 
     async def _listen_for_ever(self) -> None:
         pause = 0.5
         while True:
             with suppress(WorkerError, ComfyLabelError, OSError):
                 async for event in self._client.listen(self.client_id):
+                    self._is_connected = True  # a ComfyUI greets whoever connects
                     pause = 0.5
-                    self._heard(event.kind, event.submission_id)
+                    self._heard(event)
+            self._is_connected = False
+            self.client_id = str(uuid.uuid4())
+            for hearing in self._hearings.values():
+                hearing.ended.set()  # nothing more will be heard of it: look
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
-            self.client_id = str(uuid.uuid4())
 
-    def _heard(self, kind: str, submission_id: str | None) -> None:
-        is_end = kind in _ENDINGS or kind == "executing"  # the last `executing` names no node: it is over
-        if submission_id is not None and submission_id in self._hearings:
-            self._hearings[submission_id].has_begun = True  # nothing is said of one that still waits
-            if is_end:
-                self._hearings[submission_id].ended.set()
-        if kind in _ENDINGS or kind == "status":
+    def _heard(self, event: Event) -> None:
+        hearing = self._hearings.get(event.submission_id) if event.submission_id is not None else None
+        if hearing is not None:
+            hearing.has_begun = True  # nothing is said of one that still waits
+            if event.is_over:
+                hearing.ended.set()
+            elif event.kind in _ENDINGS:
+                asyncio.get_running_loop().call_later(_ENDING_SECONDS, hearing.ended.set)
+        if event.is_over or event.kind == "status":
             self._on_idle()
