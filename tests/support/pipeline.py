@@ -22,6 +22,7 @@ from tests.support.waiting import until
 QUICK = Pace(
     lease=timedelta(seconds=2),
     sweep_seconds=0.5,
+    inventories_seconds=0.1,
     patience=Patience(post=1.0, settle=0.1, worker_lost=3.0, deadline=30.0),
 )
 

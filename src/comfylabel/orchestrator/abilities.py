@@ -20,8 +20,6 @@ from comfylabel.workers.schemas import Worker
 
 log = structlog.get_logger()
 
-# Between two looks for workers to be asked: one statement.
-_LOOK_SECONDS = 5.0
 # An answer holds some 10 MB while it is read.
 _ASKED_AT_ONCE = 16
 # A worker whose /object_info fails is well otherwise; 0.5 s of its time each.
@@ -33,7 +31,7 @@ class Abilities:
 
     on_known: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, database: Database, inventories: Inventories, *, look_seconds: float = _LOOK_SECONDS) -> None:
+    def __init__(self, database: Database, inventories: Inventories, *, look_seconds: float = 5.0) -> None:
         self._inventories = inventories
         self._look_seconds = look_seconds
         self._lacking = Lacking(database, inventories.object_info)

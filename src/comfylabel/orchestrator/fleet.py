@@ -25,9 +25,12 @@ class _Line:
 
 
 class Fleet:
-    """`on_idle(worker_id)` is called when a worker's websocket says that something ended there."""
+    """`on_idle(worker_id)` is called when a worker's websocket says that something ended there, `on_back(worker_id)`
+    when its websocket was lost and is open again.
+    """
 
     on_idle: Callable[[UUID], None] = staticmethod(lambda _: None)
+    on_back: Callable[[UUID], None] = staticmethod(lambda _: None)
 
     def __init__(self, database: Database, service: WorkerService, session: aiohttp.ClientSession) -> None:
         self._database = database
@@ -78,6 +81,6 @@ class Fleet:
         if line is not None:
             self._closing.append(line.listener)
         client = self._service.client(worker, self._session)
-        listener = WorkerListener(client, lambda: self.on_idle(worker.id))
+        listener = WorkerListener(client, lambda: self.on_idle(worker.id), lambda: self.on_back(worker.id))
         line = self._lines[worker.id] = _Line(address, client, listener)
         return line

@@ -29,12 +29,19 @@ class _Hearing:
 
 
 class WorkerListener:
-    """Listens to one worker until closed. `client_id` goes into what is submitted, so that its events come here."""
+    """Listens to one worker until closed. `client_id` goes into what is submitted, so that its events come here.
 
-    def __init__(self, client: ComfyClient, on_idle: Callable[[], None]) -> None:
+    `on_back()`: the socket was lost and is open again, perhaps after a restart.
+    """
+
+    def __init__(
+        self, client: ComfyClient, on_idle: Callable[[], None], on_back: Callable[[], None] = lambda: None
+    ) -> None:
         self.client_id = str(uuid.uuid4())
         self._client = client
         self._on_idle = on_idle
+        self._on_back = on_back
+        self._was_connected = False
         self._hearings: dict[str, _Hearing] = {}
         self._is_connected = False
         self._task = asyncio.create_task(self._listen_for_ever())
@@ -77,7 +84,7 @@ class WorkerListener:
         while True:
             with suppress(WorkerError, ComfyLabelError, OSError):
                 async for event in self._client.listen(self.client_id):
-                    self._is_connected = True  # a ComfyUI greets whoever connects
+                    self._greeted()  # a ComfyUI greets whoever connects
                     pause = 0.5
                     self._heard(event)
             self._is_connected = False
@@ -86,6 +93,11 @@ class WorkerListener:
                 hearing.ended.set()  # nothing more will be heard of it: look
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _greeted(self) -> None:
+        if not self._is_connected and self._was_connected:
+            self._on_back()
+        self._is_connected = self._was_connected = True
 
     def _heard(self, event: Event) -> None:
         hearing = self._hearings.get(event.submission_id) if event.submission_id is not None else None

@@ -134,6 +134,7 @@ async def orchestrator(
         inventories = Inventories(database, service, session)
         abilities = Abilities(database, inventories, look_seconds=pace.inventories_seconds)
         abilities.on_known = dispatcher.wake
+        fleet.on_back = abilities.doubt
         recorder = Recorder(database)
         life = SubmissionLife(database, fleet, dispatcher, pace.patience, recorder)
         ingester = Ingester(

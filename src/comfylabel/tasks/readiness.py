@@ -31,12 +31,13 @@ class Inventories(Protocol):
 class Ability:
     """What one worker can do for one workflow. `why_not` continues the worker's name; None when it can run it now.
 
-    `missing` is what it lacks, as far as it was ever asked: of a disabled or unhealthy one too.
+    `missing` is what it lacks, as far as it was ever asked: of a disabled or unhealthy one too, which is not `well`.
     """
 
     worker: Worker
     missing: Missing
     why_not: str | None
+    well: bool = True
 
     @property
     def able(self) -> bool:
@@ -65,7 +66,8 @@ class Readiness:
             except WorkerError as error:
                 return Ability(worker, (), f"does not say what it can run: {error.message.rstrip('.')}")
             missing = await self._lacking.of(digest, workflow_id) if digest else ()
-            return Ability(worker, missing, reason or _lacks(missing) or _refused(refusals.get(worker.id)))
+            why = reason or _lacks(missing) or _refused(refusals.get(worker.id))
+            return Ability(worker, missing, why, well=reason is None)
 
         return list(await asyncio.gather(*map(ability, ranked(workers))))
 
