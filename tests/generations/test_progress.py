@@ -33,14 +33,16 @@ def test_of_a_draft_everything_is_pending(prompts: int, seeds: int) -> None:
     assert totals.counts.to_json() == {
         "total": prompts * seeds, "done": 0, "running": 0, "pending": prompts * seeds, "failed": 0,
     }  # fmt: skip
-    page = untouched_prompts([(uuid4(), position) for position in range(3)], seeds)
+    page = untouched_prompts([(uuid4(), position, "a cat") for position in range(3)], seeds)
     assert [row.to_json()["pending"] for row in page] == [seeds] * 3
 
 
 def test_a_row_is_the_guides_with_the_counts_beside() -> None:
-    row = PromptProgress(UUID(int=1), 7, Counts(4, 3, 0, 1), 3, "execution error on node 3: ...")
+    row = PromptProgress(UUID(int=1), 7, "a cat", Counts(4, 3, 0, 1), 3, "execution error on node 3: ...")
     assert row.to_json() == {
         "prompt_id": UUID(int=1),
+        "position": 7,
+        "text": "a cat",
         "done": 3,
         "running": 0,
         "pending": 0,

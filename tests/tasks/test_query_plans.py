@@ -14,7 +14,8 @@ ID = uuid7()
 
 HOT = {
     "totals": (progress_repository._TOTALS, [[ID]], "batches_position"),
-    "progress page": (progress_repository._PAGE, [ID, 10, 100], "batches_position"),
+    "progress page": (progress_repository._PAGE, [ID, 10, 100, False], "batches_position"),
+    "failed prompts": (progress_repository._PAGE, [ID, 10, 100, True], "batches_position"),
     "prompts page": (prompts_repository._PAGE, [ID, 10, 100], "prompts_task_id_position_key"),
     "seeds of a prompt": (prompts_repository._PAGE, [ID, 10, 100], "seeds_prompt_id_position_key"),
     "prompts by id": (prompts_repository._BY_ID, [[ID]], "prompts_pkey"),

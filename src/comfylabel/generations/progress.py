@@ -48,8 +48,11 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class PromptProgress:
+    """`text` is the beginning of what the prompt says."""
+
     prompt_id: UUID
     position: int
+    text: str
     counts: Counts
     retries_used: int
     reason: str | None
@@ -59,6 +62,8 @@ class PromptProgress:
         del counts["total"]
         return {
             "prompt_id": self.prompt_id,
+            "position": self.position,
+            "text": self.text,
             **counts,
             "retries_used": self.retries_used,
             "reason": self.reason,
@@ -78,7 +83,7 @@ def untouched(prompts: int, seeds_per_prompt: int) -> Totals:
     return Totals(Counts(prompts * seeds_per_prompt, 0, 0, 0), prompts, 0, 0, 0)
 
 
-def untouched_prompts(prompts: Sequence[tuple[UUID, int]], seeds_per_prompt: int) -> list[PromptProgress]:
-    """`prompts`: (id, position)."""
+def untouched_prompts(prompts: Sequence[tuple[UUID, int, str]], seeds_per_prompt: int) -> list[PromptProgress]:
+    """`prompts`: (id, position, beginning of the text)."""
     counts = Counts(seeds_per_prompt, 0, 0, 0)
-    return [PromptProgress(prompt_id, position, counts, 0, None) for prompt_id, position in prompts]
+    return [PromptProgress(prompt_id, position, text, counts, 0, None) for prompt_id, position, text in prompts]

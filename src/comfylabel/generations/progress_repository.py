@@ -26,18 +26,41 @@ async def totals(connection: Connection, task_ids: Sequence[UUID]) -> dict[UUID,
     }
 
 
-_PAGE = """
-select prompt_id, position, total, done, running, failed, retries_used, reason
-from batches where task_id = $1 and position > $2 order by position limit $3
+# So much of a prompt's text tells which one it is; ten thousand whole ones would be a heavy answer to poll.
+TEXT_SHOWN = 300
+
+_PAGE = f"""
+select b.prompt_id, b.position, left(p.text, {TEXT_SHOWN}) as text, b.total, b.done, b.running, b.failed,
+  b.retries_used, b.reason
+from (
+  select * from batches where task_id = $1 and position > $2 and (failed > 0 or not $4::boolean)
+  order by position limit $3
+) b join prompts p on p.id = b.prompt_id order by b.position
 """
 
 
-async def page(connection: Connection, task_id: UUID, after_position: int, limit: int) -> list[PromptProgress]:
-    rows = await connection.fetch(_PAGE, task_id, after_position, limit)
+async def page(
+    connection: Connection, task_id: UUID, after_position: int, limit: int, *, only_failed: bool = False
+) -> list[PromptProgress]:
+    """`only_failed`: those with an image that was given up."""
+    rows = await connection.fetch(_PAGE, task_id, after_position, limit, only_failed)
     return [
-        PromptProgress(row["prompt_id"], row["position"], _counts(row), row["retries_used"], row["reason"])
+        PromptProgress(row["prompt_id"], row["position"], row["text"], _counts(row), row["retries_used"], row["reason"])
         for row in rows
     ]
+
+
+_UNTOUCHED = f"""
+select id, position, left(text, {TEXT_SHOWN}) from prompts where task_id = $1 and position > $2
+order by position limit $3
+"""
+
+
+async def untouched_page(
+    connection: Connection, task_id: UUID, after_position: int, limit: int
+) -> list[tuple[UUID, int, str]]:
+    """(id, position, beginning of the text) in a task that has no batches yet."""
+    return [tuple(row) for row in await connection.fetch(_UNTOUCHED, task_id, after_position, limit)]
 
 
 _REASONS = """

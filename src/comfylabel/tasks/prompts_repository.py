@@ -52,14 +52,6 @@ async def page(connection: Connection, task_id: UUID, after_position: int, limit
     return [_prompt(row) for row in rows]
 
 
-_IDS = "select id, position from prompts where task_id = $1 and position > $2 order by position limit $3"
-
-
-async def ids(connection: Connection, task_id: UUID, after_position: int, limit: int) -> list[tuple[UUID, int]]:
-    """(id, position) without texts and seeds."""
-    return [tuple(row) for row in await connection.fetch(_IDS, task_id, after_position, limit)]
-
-
 _IN_ORDER = f"select {_COLUMNS} from prompts p where p.task_id = $1 order by p.position"
 
 

@@ -1,7 +1,7 @@
 """HTTP in and out of tasks."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -229,8 +229,17 @@ async def cancel_task(task_id: UUID, tasks: Tasks, operator: Operator) -> Respon
 
 
 @router.get("/{task_id}/progress", response_model=Envelope[ProgressAnswer])
-async def get_progress(task_id: UUID, tasks: Tasks, _: Operator, after: AfterPosition, limit: Limit = 1000) -> Response:
-    return ok(answers.progress(await tasks.progress(task_id, after_position=after, limit=limit)))
+async def get_progress(
+    task_id: UUID,
+    tasks: Tasks,
+    _: Operator,
+    after: AfterPosition,
+    limit: Limit = 1000,
+    only: Literal["failed"] | None = None,
+) -> Response:
+    """`only=failed` leaves out the prompts of which no image was given up."""
+    found = await tasks.progress(task_id, after_position=after, limit=limit, only_failed=only == "failed")
+    return ok(answers.progress(found))
 
 
 @router.get("/{task_id}/snapshot", response_class=StreamingResponse)

@@ -286,7 +286,11 @@ class CancelledAnswer(BaseModel):
 
 
 class PromptProgressAnswer(BaseModel):
+    """`text`: the first 300 characters of what the prompt says."""
+
     prompt_id: UUID
+    position: int
+    text: str
     done: int
     failed: int
     retries_used: int

@@ -266,14 +266,18 @@ class TaskService:
 
     # --- progress
 
-    async def progress(self, task_id: UUID, *, after_position: int, limit: int) -> TaskProgress:
+    async def progress(
+        self, task_id: UUID, *, after_position: int, limit: int, only_failed: bool = False
+    ) -> TaskProgress:
         async with self._database.connection() as connection:
             task = found(await repository.get(connection, task_id, with_snapshot=False), task_id)
             totals = (await progress_repository.totals(connection, [task_id])).get(task_id)
             if totals is None:
-                rows = await _untouched_page(connection, task, after_position, limit + 1)
+                rows = [] if only_failed else await _untouched_page(connection, task, after_position, limit + 1)
             else:
-                rows = await progress_repository.page(connection, task_id, after_position, limit + 1)
+                rows = await progress_repository.page(
+                    connection, task_id, after_position, limit + 1, only_failed=only_failed
+                )
             reasons: list[FailureReason] = []
             if totals is not None and totals.failed_prompts:
                 reasons = await progress_repository.reasons(connection, task_id, REASONS_SHOWN)
@@ -340,7 +344,7 @@ def _untouched(task: Task) -> Totals:
 
 
 async def _untouched_page(connection: Connection, task: Task, after_position: int, limit: int) -> list[PromptProgress]:
-    prompts = await prompts_repository.ids(connection, task.id, after_position, limit)
+    prompts = await progress_repository.untouched_page(connection, task.id, after_position, limit)
     return untouched_prompts(prompts, task.seeds_per_prompt)
 
 

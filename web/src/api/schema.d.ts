@@ -405,6 +405,27 @@ export interface paths {
         patch: operations["change_worker"];
         trace?: never;
     };
+    "/api/workers/{worker_id}/drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Drain Worker
+         * @description It is disabled, and what waits there of ours is made elsewhere, uncounted. What runs ends and is kept: it may be
+         *     switched off once `held` is 0.
+         */
+        post: operations["drain_worker"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/workers/{worker_id}/test": {
         parameters: {
             query?: never;
@@ -419,6 +440,86 @@ export interface paths {
          * @description 200 whatever comes out: the test itself worked.
          */
         post: operations["probe_worker"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workers/{worker_id}/queue": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Worker Queue
+         * @description What runs and waits there now, ours and strangers'; no graphs.
+         */
+        get: operations["get_worker_queue"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workers/{worker_id}/history/{prompt_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Worker History
+         * @description How the submission with this id ended there; 404 while it waits or runs, and once the worker has forgotten it.
+         */
+        get: operations["get_worker_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workers/{worker_id}/interrupt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Interrupt Worker
+         * @description Stops one of our submissions, which is then made again; `force` for anything else.
+         */
+        post: operations["interrupt_worker"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/workers/{worker_id}/free": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Free Worker
+         * @description Unloads models and empties the cache, once what runs has ended.
+         */
+        post: operations["free_worker"];
         delete?: never;
         options?: never;
         head?: never;
@@ -632,7 +733,7 @@ export interface paths {
         head?: never;
         /**
          * Change Task
-         * @description Notes, overlap and blind, in every state.
+         * @description Notes, overlap, blind and priority, in every state.
          */
         patch: operations["change_task"];
         trace?: never;
@@ -746,6 +847,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/tasks/{task_id}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause Task
+         * @description Nothing new is sent; what runs ends and is kept. Again changes nothing.
+         */
+        post: operations["pause_task"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume Task
+         * @description Goes on at once. Of a task that is not paused it changes nothing.
+         */
+        post: operations["resume_task"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/tasks/{task_id}/cancel": {
         parameters: {
             query?: never;
@@ -773,7 +914,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get Progress */
+        /**
+         * Get Progress
+         * @description `only=failed` leaves out the prompts of which no image was given up.
+         */
         get: operations["get_progress"];
         put?: never;
         post?: never;
@@ -1219,6 +1363,41 @@ export interface components {
                 [key: string]: unknown;
             }[];
         };
+        /**
+         * EntryAnswer
+         * @description `images`: how many it made; `error` of ours only, without the server's paths.
+         */
+        EntryAnswer: {
+            /** Id */
+            id: string;
+            /** Ours */
+            ours: boolean;
+            /** Task Id */
+            task_id: string | null;
+            /**
+             * Outcome
+             * @enum {string}
+             */
+            outcome: "success" | "error" | "interrupted";
+            /** Images */
+            images: number;
+            /** Seconds */
+            seconds: number | null;
+            error: components["schemas"]["EntryErrorAnswer"] | null;
+        };
+        /** EntryErrorAnswer */
+        EntryErrorAnswer: {
+            /** Node Id */
+            node_id: string;
+            /** Node Type */
+            node_type: string;
+            /** Exception Type */
+            exception_type: string;
+            /** Message */
+            message: string;
+            /** Out Of Memory */
+            out_of_memory: boolean;
+        };
         /** Envelope[AbTestAnswer] */
         Envelope_AbTestAnswer_: {
             /**
@@ -1307,6 +1486,17 @@ export interface components {
             /** Error */
             error: null;
         };
+        /** Envelope[EntryAnswer] */
+        Envelope_EntryAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["EntryAnswer"];
+            /** Error */
+            error: null;
+        };
         /** Envelope[FrozenAnswer] */
         Envelope_FrozenAnswer_: {
             /**
@@ -1326,6 +1516,17 @@ export interface components {
              */
             success: true;
             data: components["schemas"]["GenerationAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[InterruptAnswer] */
+        Envelope_InterruptAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["InterruptAnswer"];
             /** Error */
             error: null;
         };
@@ -1415,6 +1616,17 @@ export interface components {
              */
             success: true;
             data: components["schemas"]["PartitionsAnswer"];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[PausedAnswer] */
+        Envelope_PausedAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["PausedAnswer"];
             /** Error */
             error: null;
         };
@@ -1595,6 +1807,17 @@ export interface components {
             /** Error */
             error: null;
         };
+        /** Envelope[WorkerQueueAnswer] */
+        Envelope_WorkerQueueAnswer_: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            data: components["schemas"]["WorkerQueueAnswer"];
+            /** Error */
+            error: null;
+        };
         /** Envelope[WorkflowAnswer] */
         Envelope_WorkflowAnswer_: {
             /**
@@ -1724,6 +1947,19 @@ export interface components {
             /** Notes */
             notes: string[];
         };
+        /** FreeBody */
+        FreeBody: {
+            /**
+             * Unload Models
+             * @default true
+             */
+            unload_models: boolean;
+            /**
+             * Free Memory
+             * @default true
+             */
+            free_memory: boolean;
+        };
         /**
          * FrozenAnswer
          * @description `pilot: null` says that no valid pilot was run: nothing is known about memory and time.
@@ -1842,6 +2078,27 @@ export interface components {
             prompt_id: string;
             /** Why */
             why: string;
+        };
+        /**
+         * InterruptAnswer
+         * @description `was_running`: when the worker was asked just before. What it means was sent in any case.
+         */
+        InterruptAnswer: {
+            /** Was Running */
+            was_running: boolean;
+        };
+        /**
+         * InterruptBody
+         * @description One of our submissions; with `force` a stranger's, or, without an id, whatever runs.
+         */
+        InterruptBody: {
+            /** Submission Id */
+            submission_id?: string | null;
+            /**
+             * Force
+             * @default false
+             */
+            force: boolean;
         };
         /**
          * Kind
@@ -2275,6 +2532,12 @@ export interface components {
             /** Password */
             password: string;
         };
+        /** PausedAnswer */
+        PausedAnswer: {
+            state: components["schemas"]["TaskState"];
+            /** Paused */
+            paused: boolean;
+        };
         /**
          * PilotAnswer
          * @description While it runs, `samples` holds what is there already; `error` says why it failed.
@@ -2403,13 +2666,20 @@ export interface components {
             /** Next Cursor */
             next_cursor: string | null;
         };
-        /** PromptProgressAnswer */
+        /**
+         * PromptProgressAnswer
+         * @description `text`: the first 300 characters of what the prompt says.
+         */
         PromptProgressAnswer: {
             /**
              * Prompt Id
              * Format: uuid
              */
             prompt_id: string;
+            /** Position */
+            position: number;
+            /** Text */
+            text: string;
             /** Done */
             done: number;
             /** Failed */
@@ -2447,6 +2717,18 @@ export interface components {
             pending: number;
             /** Running */
             running: number;
+        };
+        /**
+         * QueuedAnswer
+         * @description `task_id` of one of ours, be it a pilot's; null of a stranger's.
+         */
+        QueuedAnswer: {
+            /** Id */
+            id: string;
+            /** Ours */
+            ours: boolean;
+            /** Task Id */
+            task_id: string | null;
         };
         /** ReasonAnswer */
         ReasonAnswer: {
@@ -2606,6 +2888,8 @@ export interface components {
             overlap: number;
             /** Blind */
             blind: boolean;
+            /** Priority */
+            priority: number;
             /** Ab Test Id */
             ab_test_id: string | null;
             /** Paused */
@@ -2648,6 +2932,8 @@ export interface components {
             overlap?: number | null;
             /** Blind */
             blind?: boolean | null;
+            /** Priority */
+            priority?: number | null;
         };
         /** TaskPageAnswer */
         TaskPageAnswer: {
@@ -2690,6 +2976,8 @@ export interface components {
             overlap: number;
             /** Blind */
             blind: boolean;
+            /** Priority */
+            priority: number;
             /** Ab Test Id */
             ab_test_id: string | null;
             /** Paused */
@@ -2953,6 +3241,18 @@ export interface components {
             headers?: {
                 [key: string]: string | null;
             } | null;
+        };
+        /**
+         * WorkerQueueAnswer
+         * @description In the order of running; of `pending` the first 1000.
+         */
+        WorkerQueueAnswer: {
+            /** Running */
+            running: components["schemas"]["QueuedAnswer"][];
+            /** Pending */
+            pending: components["schemas"]["QueuedAnswer"][];
+            /** Pending Count */
+            pending_count: number;
         };
         /** WorkflowAnswer */
         WorkflowAnswer: {
@@ -4267,6 +4567,46 @@ export interface operations {
             };
         };
     };
+    drain_worker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                worker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_WorkerAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
     probe_worker: {
         parameters: {
             query?: never;
@@ -4285,6 +4625,175 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["comfylabel__http__envelope__Envelope_ProbeAnswer___1"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    get_worker_queue: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                worker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_WorkerQueueAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    get_worker_history: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                worker_id: string;
+                prompt_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_EntryAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    interrupt_worker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                worker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["InterruptBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_InterruptAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    free_worker: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                worker_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["FreeBody"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_NoneType_"];
                 };
             };
             /** @description Refused; `code` says why and never changes */
@@ -5335,6 +5844,86 @@ export interface operations {
             };
         };
     };
+    pause_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_PausedAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    resume_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_PausedAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
     cancel_task: {
         parameters: {
             query?: never;
@@ -5379,6 +5968,7 @@ export interface operations {
         parameters: {
             query?: {
                 limit?: number;
+                only?: "failed" | null;
                 cursor?: string | null;
             };
             header?: never;
