@@ -60,9 +60,9 @@ def _figures(made: Made, rate: float, bare: float, count: int) -> list[Figure]:
         Figure(
             "dispatch", rate, "submissions/s", bare, ">= 0.5", lambda _, ratio: ratio >= 0.5,
             f"{count} prompts of one {SIDE} x {SIDE} image to {WORKERS} simulated workers that need no time, {AT_ONCE} "
-            "at once on each: from the first POST to the last, by the workers' own logs, every image fetched, checked and "
-            "stored meanwhile; against a loop that POSTs and reads the history of the same workers, as many at once, "
-            f"before and after. {made.sentence(count)}",
+            "at once on each: from the first POST to the last, by the workers' own logs, every image fetched, checked "
+            "and stored meanwhile; against a loop that POSTs and reads the history of the same workers, as many at "
+            f"once, before and after. {made.sentence(count)}",
         ),
         Figure(
             "dispatch_cpu", 1000 * made.orchestrator_cpu / count, "ms", 10, "<= 10 ms", lambda value, _: value <= 10,

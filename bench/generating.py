@@ -10,6 +10,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 
@@ -20,7 +21,7 @@ from comfylabel.cli.api import Api, connect, sign_in
 # Of what the README says that a figure is measured on; less of it while trying something out.
 SIZE = float(os.environ.get("SIZE", "1"))
 POOLS = {name: [f"{name} {number}" for number in range(100)] for name in ("place", "light", "mood")}
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 0.25
 
 Graph = dict[str, dict[str, Any]]
 
@@ -57,8 +58,12 @@ class Workers:
 
 
 @contextmanager
-def simulated_workers(folder: Path, count: int, *, job_seconds: float, hosts: int = 2) -> Iterator[Workers]:
-    """Shared among a few processes, so that neither a hundred Pythons nor one thread is what is measured."""
+def simulated_workers(
+    folder: Path, count: int, *, job_seconds: float, hosts: int = 2, pictures: Path | None = None
+) -> Iterator[Workers]:
+    """Shared among a few processes, so that neither a hundred Pythons nor one thread is what is measured. `pictures`:
+    a folder of files that they send in place of what they would draw.
+    """
     shares = [count // hosts + (number < count % hosts) for number in range(hosts)]
     with ExitStack() as stack:
         urls: list[str] = []
@@ -67,12 +72,24 @@ def simulated_workers(folder: Path, count: int, *, job_seconds: float, hosts: in
             logs_of_host = folder / f"workers-{number}"
             logs_of_host.mkdir(parents=True)
             command = [sys.executable, "-m", "bench.worker_host", str(share), str(job_seconds), str(logs_of_host)]
-            host = stack.enter_context(process(command))
+            host = stack.enter_context(process([*command, str(pictures)] if pictures else command))
             assert host.stdout
             urls += json.loads(host.stdout.readline())
             pids.append(host.pid)
             logs += [logs_of_host / f"{worker}.jsonl" for worker in range(share)]
         yield Workers(urls, pids, logs)
+
+
+def saved_images(workers: Workers) -> list[str]:
+    """The addresses of all that they saved."""
+    found = []
+    for url, log in zip(workers.urls, workers.logs, strict=True):
+        with log.open() as lines:
+            for event in map(json.loads, lines):
+                for image in event.get("images", ()):
+                    named = {key: image[key] for key in ("filename", "subfolder", "type")}
+                    found.append(f"{url}/view?{urlencode(named)}")
+    return found
 
 
 def _jobs(log: Path) -> Iterator[Job]:

@@ -19,14 +19,24 @@ def draw_files(folder: Path) -> dict[str, list[Path]]:
     folder.mkdir(parents=True)
     made: dict[str, list[Path]] = {column: [] for column in SIZES}
     for number, (column, size) in product(range(DISTINCT), SIZES.items()):
-        drawn = draw(Picture(1024, 1024, f"prompt {number // 4}", seed=number, batch_index=number % 4))
-        # Grain, so that the files are as heavy as those of photographs.
-        grain = pyvips.Image.gaussnoise(1024, 1024, sigma=GRAIN, mean=0, seed=number)
-        picture = (drawn + grain).cast("uchar")
         file = folder / f"{number}.{size}.webp"
-        file.write_bytes(picture.thumbnail_image(size).webpsave_buffer(Q=80))
+        file.write_bytes(photograph(number).thumbnail_image(size).webpsave_buffer(Q=80))
         made[column].append(file)
     return made
+
+
+def photograph(number: int) -> pyvips.Image:
+    """1024 x 1024, with grain, so that its files are as heavy as those of photographs."""
+    drawn = draw(Picture(1024, 1024, f"prompt {number // 4}", seed=number, batch_index=number % 4))
+    grain = pyvips.Image.gaussnoise(1024, 1024, sigma=GRAIN, mean=0, seed=number)
+    return (drawn + grain).cast("uchar")
+
+
+def draw_pngs(folder: Path, distinct: int) -> None:
+    """As a ComfyUI saves them."""
+    folder.mkdir(parents=True)
+    for number in range(distinct):
+        (folder / f"{number}.png").write_bytes(photograph(number).pngsave_buffer(compression=4, keep="none"))
 
 
 async def link_files(at_work: AtWork, made: dict[str, list[Path]]) -> None:
