@@ -56,6 +56,8 @@ from comfylabel.variable_pools.routes import router as variable_pools_router
 from comfylabel.variable_pools.service import VariablePoolService
 from comfylabel.workers.encryption import Vault
 from comfylabel.workers.inventories import Inventories
+from comfylabel.workers.passthrough import Passthrough
+from comfylabel.workers.passthrough_routes import router as passthrough_router
 from comfylabel.workers.resolver import GuardedResolver
 from comfylabel.workers.routes import router as workers_router
 from comfylabel.workers.selection import is_selectable, ranked
@@ -171,6 +173,7 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
         database, secret=secret, own_port=settings.port, max_image_bytes=settings.max_image_bytes
     )
     state.inventories = Inventories(database, state.workers, state.worker_session)
+    state.passthrough = Passthrough(database, state.workers, state.worker_session)
     state.workflows = WorkflowService(
         database,
         ceilings=Ceilings(
@@ -226,6 +229,7 @@ ROUTERS = (
     label_page_router,
     accounts_router,
     workers_router,
+    passthrough_router,
     workflows_router,
     variable_pools_router,
     ab_tests_router,

@@ -11,3 +11,14 @@ def plain(text: str, longest: int) -> str:
     # Cut twice: first what need not be read, then what is too long with "..." at its end.
     cleaned = _NOT_PLAIN.sub(" ", text[: longest + 1])
     return cleaned if len(cleaned) <= longest else f"{cleaned[: longest - 3]}..."
+
+
+# Up to its last separator: of what stands in quotes, where a folder may hold a space, and of any other word with two
+# separators or a drive's letter ("n/a" is no path).
+_QUOTED_FOLDERS = re.compile(r"(?<=['\"])[^'\"\n]*[\\/](?=[^'\"\\/\n]*['\"])")
+_FOLDERS = re.compile(r"[^\s'\"]*[\\/][^\s'\"]*[\\/]|[A-Za-z]:[\\/]+")
+
+
+def without_paths(text: str) -> str:
+    """Of a path only its last name: that /home/ann/ComfyUI/models/x.pt is missing is said as well by x.pt."""
+    return _FOLDERS.sub("", _QUOTED_FOLDERS.sub("", text))

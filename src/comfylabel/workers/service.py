@@ -54,6 +54,11 @@ class WorkerService:
         async with self._database.connection() as connection:
             return await repository.list_all(connection)
 
+    async def present(self, worker_id: UUID) -> Worker:
+        """404 for a removed one."""
+        async with self._database.connection() as connection:
+            return _present(await repository.get(connection, worker_id), worker_id)
+
     async def rows(self) -> list[WorkerRow]:
         async with self._database.connection() as connection:
             workers = await repository.list_all(connection)
@@ -132,8 +137,7 @@ class WorkerService:
             await audit(connection, by.user_id, "worker_removed", name)
 
     async def test(self, worker_id: UUID, session: aiohttp.ClientSession) -> Probe:
-        async with self._database.connection() as connection:
-            worker = _present(await repository.get(connection, worker_id), worker_id)
+        worker = await self.present(worker_id)
         result = await health.probe(self, worker, session)
         await health.note(self._database, worker, result, explicit=True)
         return result
