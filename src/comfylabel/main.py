@@ -48,6 +48,7 @@ from comfylabel.storage.routes import router as images_router
 from comfylabel.storage.signing import Signer
 from comfylabel.storage.store import ObjectStore
 from comfylabel.tasks.pilot_service import PilotService
+from comfylabel.tasks.progress_service import ProgressService
 from comfylabel.tasks.prompts_service import PromptService
 from comfylabel.tasks.readiness import Readiness
 from comfylabel.tasks.routes import router as tasks_router
@@ -185,6 +186,7 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
         object_info_source=partial(object_infos, state),
     )
     state.tasks = TaskService(database, Readiness(database, state.inventories), state.workflows.verify)
+    state.progress = ProgressService(database, state.tasks.waiting_for)
     state.prompts = PromptService(database)
     state.pilots = PilotService(database, state.tasks, wait_seconds=settings.pilot_wait_seconds)
     state.exports = ExportService(database, state.store, secret)

@@ -10,6 +10,7 @@ from comfylabel.accounts.schemas import Principal, Role
 from comfylabel.comfy.errors import WorkerError
 from comfylabel.db.pool import Database
 from comfylabel.tasks.pilot_service import PilotService
+from comfylabel.tasks.progress_service import ProgressService
 from comfylabel.tasks.prompts_service import PromptService
 from comfylabel.tasks.readiness import Readiness
 from comfylabel.tasks.service import TaskService
@@ -56,6 +57,11 @@ async def operator(database: Database) -> Principal:
 @pytest.fixture
 def tasks(database: Database) -> TaskService:
     return TaskService(database, Readiness(database, Said(OBJECT_INFO)), verified)
+
+
+@pytest.fixture
+def progress(database: Database, tasks: TaskService) -> ProgressService:
+    return ProgressService(database, tasks.waiting_for)
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -5,30 +7,35 @@ import pytest
 from comfylabel.db.pool import Database
 from comfylabel.errors import NotFound
 from comfylabel.generations.progress_repository import TEXT_SHOWN
+from comfylabel.tasks import answers
+from comfylabel.tasks.answers import Speed, TaskProgress
+from comfylabel.tasks.eta import Range
+from comfylabel.tasks.progress_service import ProgressService
 from comfylabel.tasks.prompts_repository import BEFORE_FIRST
-from comfylabel.tasks.service import TaskService
-from tests.support.rows import add_task
+from tests.support.rows import TaskRows, add_task, add_worker
 
 
-async def test_of_a_draft_everything_is_pending(database: Database, tasks: TaskService) -> None:
+async def test_of_a_draft_everything_is_pending(database: Database, progress: ProgressService) -> None:
     async with database.connection() as connection:
         task = await add_task(connection, prompts=3, seeds=4)
-    view = await tasks.progress(task.id, after_position=BEFORE_FIRST, limit=2)
+    view = await progress.of_task(task.id, after_position=BEFORE_FIRST, limit=2)
     assert view.totals.counts.to_json() == {"total": 12, "done": 0, "running": 0, "pending": 12, "failed": 0}
     assert [(row.prompt_id, row.counts.pending) for row in view.prompts] == [(p, 4) for p in task.prompts[:2]]
     assert view.next_position == 1
-    rest = await tasks.progress(task.id, after_position=1, limit=2)
+    rest = await progress.of_task(task.id, after_position=1, limit=2)
     assert [row.prompt_id for row in rest.prompts] == task.prompts[2:]
     assert rest.next_position is None
 
 
-async def test_counters_reasons_and_the_summary_of_a_task_with_failures(database: Database, tasks: TaskService) -> None:
+async def test_counters_reasons_and_the_summary_of_a_task_with_failures(
+    database: Database, progress: ProgressService
+) -> None:
     async with database.connection() as connection:
         task = await add_task(connection, "DONE", prompts=4, seeds=2)
         await connection.execute(
             "update batches set done = 1, failed = 1, retries_used = 3, reason = 'error on node 3' where position > 1"
         )
-    view = await tasks.progress(task.id, after_position=BEFORE_FIRST, limit=10)
+    view = await progress.of_task(task.id, after_position=BEFORE_FIRST, limit=10)
     assert view.totals.counts.to_json() == {"total": 8, "done": 6, "running": 0, "pending": 0, "failed": 2}
     assert view.totals.summary == "2 of 4 prompts, 2 failed"
     assert [(reason.reason, reason.prompts) for reason in view.reasons] == [("error on node 3", 2)]
@@ -46,12 +53,12 @@ async def test_counters_reasons_and_the_summary_of_a_task_with_failures(database
     }
 
 
-async def test_pages_hold_every_prompt_once(database: Database, tasks: TaskService) -> None:
+async def test_pages_hold_every_prompt_once(database: Database, progress: ProgressService) -> None:
     async with database.connection() as connection:
         task = await add_task(connection, "FROZEN", prompts=7, seeds=1)
     seen, position = [], BEFORE_FIRST
     while True:
-        view = await tasks.progress(task.id, after_position=position, limit=3)
+        view = await progress.of_task(task.id, after_position=position, limit=3)
         seen += [row.prompt_id for row in view.prompts]
         if view.next_position is None:
             break
@@ -59,20 +66,131 @@ async def test_pages_hold_every_prompt_once(database: Database, tasks: TaskServi
     assert seen == task.prompts
 
 
-async def test_only_the_prompts_with_failed_images_when_asked_for_them(database: Database, tasks: TaskService) -> None:
+async def test_only_the_prompts_with_failed_images_when_asked_for_them(
+    database: Database, progress: ProgressService
+) -> None:
     async with database.connection() as connection:
         draft = await add_task(connection, prompts=2)
         task = await add_task(connection, "DONE", prompts=9, seeds=2, texts=["long " * 100])
         await connection.execute("update batches set done = 1, failed = 1 where position in (0, 4, 8)")
-    first = await tasks.progress(task.id, after_position=BEFORE_FIRST, limit=2, only_failed=True)
+    first = await progress.of_task(task.id, after_position=BEFORE_FIRST, limit=2, only_failed=True)
     assert first.next_position is not None
-    rest = await tasks.progress(task.id, after_position=first.next_position, limit=2, only_failed=True)
+    rest = await progress.of_task(task.id, after_position=first.next_position, limit=2, only_failed=True)
     assert [row.position for row in (*first.prompts, *rest.prompts)] == [0, 4, 8]
     assert rest.next_position is None
     assert first.prompts[0].text == ("long " * 100)[:TEXT_SHOWN]
-    assert not (await tasks.progress(draft.id, after_position=BEFORE_FIRST, limit=2, only_failed=True)).prompts
+    assert not (await progress.of_task(draft.id, after_position=BEFORE_FIRST, limit=2, only_failed=True)).prompts
 
 
-async def test_an_unknown_task_is_not_found(tasks: TaskService) -> None:
+async def test_an_unknown_task_is_not_found(progress: ProgressService) -> None:
     with pytest.raises(NotFound):
-        await tasks.progress(UUID(int=0), after_position=BEFORE_FIRST, limit=1)
+        await progress.of_task(UUID(int=0), after_position=BEFORE_FIRST, limit=1)
+
+
+async def running_task(database: Database, *, minutes: int = 5, **columns: Any) -> TaskRows:
+    """Ten minutes old, of a hundred images sixty are left; one worker made an image a second in each of so many
+    minutes before this one.
+    """
+    async with database.transaction() as connection:
+        task = await add_task(connection, "RUNNING", prompts=25, seeds=4)
+        await connection.execute("update tasks set started_at = now() - interval '10 minutes' where id = $1", task.id)
+        await connection.execute("update batches set done = 4 where task_id = $1 and position < 10", task.id)
+        for name, value in columns.items():
+            await connection.execute(f"update tasks set {name} = $1 where id = $2", value, task.id)
+        await connection.execute(
+            """insert into worker_minutes (worker_id, task_id, minute, submissions, images, busy_seconds)
+               select $1, $2, date_trunc('minute', now()) - make_interval(mins => ago), 15, 60, 60
+               from generate_series(1, $3::int) ago""",
+            task.worker_id,
+            task.id,
+            minutes,
+        )
+    return task
+
+
+async def told(progress: ProgressService, task: TaskRows) -> TaskProgress:
+    view = await progress.of_task(task.id, after_position=BEFORE_FIRST, limit=0)
+    (row,) = await progress.some([task.id])
+    assert (row.speed, row.totals) == (view.speed, view.totals)  # the page and the list never contradict each other
+    assert not view.prompts
+    assert view.next_position is None
+    return view
+
+
+async def test_a_running_task_says_how_fast_it_is_and_how_long_it_takes(
+    database: Database, progress: ProgressService
+) -> None:
+    view = await told(progress, await running_task(database))
+
+    assert view.speed.images_per_second == pytest.approx(1)
+    assert view.speed.eta is not None
+    assert view.speed.eta.low <= 60 <= view.speed.eta.high
+    assert view.waiting_for is None
+
+
+async def test_a_paused_task_has_no_time_left_to_say(database: Database, progress: ProgressService) -> None:
+    view = await told(progress, await running_task(database, paused_at=datetime.now(UTC)))
+
+    assert view.speed.images_per_second is not None
+    assert view.speed.eta is None
+
+
+@pytest.mark.parametrize("gone", ["enabled = false", "status = 'UNHEALTHY'", "last_checked_at = now() - interval '2h'"])
+async def test_when_all_workers_are_gone_nobody_knows_how_long_it_takes(
+    database: Database, progress: ProgressService, gone: str
+) -> None:
+    task = await running_task(database)
+    await database.pool.execute(f"update workers set {gone}")
+    view = await told(progress, task)
+
+    assert view.speed.eta is None
+    assert view.waiting_for is not None
+    assert "No healthy worker can run this workflow" in view.waiting_for
+
+
+async def test_what_a_lost_worker_made_promises_nothing(database: Database, progress: ProgressService) -> None:
+    task = await running_task(database)
+    await database.pool.execute("update workers set enabled = false")
+    async with database.transaction() as connection:
+        await add_worker(connection, "another, which has made nothing yet")
+    view = await told(progress, task)
+
+    assert view.speed.eta is None
+
+
+async def test_the_pilot_foretells_the_beginning(database: Database, progress: ProgressService) -> None:
+    task = await running_task(database, minutes=0)
+    await database.pool.execute(
+        """insert into pilots (id, task_id, edits, state, forecast) values (gen_random_uuid(), $1, 0, 'done', $2)""",
+        task.id,
+        {"eta_seconds": {"low": 200, "high": 400}},
+    )
+    view = await told(progress, task)
+
+    assert view.speed.images_per_second is None
+    assert view.speed.eta == Range(120, 240)
+
+
+async def test_what_was_made_before_it_was_run_again_is_another_story(
+    database: Database, progress: ProgressService
+) -> None:
+    view = await told(progress, await running_task(database, started_at=datetime.now(UTC)))
+
+    assert view.speed == Speed(None, None)
+
+
+async def test_failures_are_told_in_words(database: Database, progress: ProgressService) -> None:
+    task = await running_task(database)
+    await database.pool.execute(
+        """insert into task_failures (task_id, kind, failures, last_message) values
+           ($1, 'deadline', 1, 'late'), ($1, 'out_of_memory', 3, 'CUDA')""",
+        task.id,
+    )
+    answer = answers.progress(await told(progress, task))
+
+    assert [(one["kind"], one["words"], one["count"]) for one in answer["failures"]] == [
+        ("out_of_memory", "The GPU ran out of memory.", 3),
+        ("deadline", "The worker took longer than it may.", 1),
+    ]
+    assert answer["failures"][0]["last_message"] == "CUDA"
+    assert answer["priority"] == 0

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from comfylabel.generations.failures import TaskFailure
 from comfylabel.generations.progress import FailureReason, PromptProgress, Totals
 from comfylabel.http.pagination import encode_cursor
+from comfylabel.tasks.eta import Range
 from comfylabel.tasks.plan import chunks
 from comfylabel.tasks.schemas import Pilot, PilotImage, Prompt, Task
 
@@ -21,13 +23,39 @@ class TaskView:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskProgress:
-    """Of a task, with a page of its prompts; more follow after `next_position`."""
+class Speed:
+    """None: nothing is known, or nothing is being made."""
+
+    images_per_second: float | None
+    eta: Range | None
+
+    def to_json(self) -> dict[str, Any]:
+        pace = self.images_per_second
+        return {"images_per_second": None if pace is None else float(f"{pace:.3g}"), "eta_seconds": self.eta}
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """As the list shows it."""
 
     task: Task
     totals: Totals
+    speed: Speed
+
+
+@dataclass(frozen=True, slots=True)
+class TaskProgress:
+    """Of a task, with a page of its prompts; more follow after `next_position`. `waiting_for`: why nothing of it can
+    be made now.
+    """
+
+    task: Task
+    totals: Totals
+    speed: Speed
     prompts: Sequence[PromptProgress]
     reasons: Sequence[FailureReason]
+    failures: Sequence[TaskFailure]
+    waiting_for: str | None
     next_position: int | None
 
 
@@ -79,8 +107,8 @@ def task_settings(task: Task) -> dict[str, Any]:
     }
 
 
-def task_row(task: Task, totals: Totals) -> dict[str, Any]:
-    return {**task_settings(task), "progress": totals.counts.to_json()}
+def task_row(row: TaskRow) -> dict[str, Any]:
+    return {**task_settings(row.task), "progress": row.totals.counts.to_json(), **row.speed.to_json()}
 
 
 def prompt(prompt: Prompt) -> dict[str, Any]:
@@ -156,8 +184,22 @@ def progress(view: TaskProgress) -> dict[str, Any]:
         "per_prompt": [row.to_json() for row in view.prompts],
         "state": view.task.state,
         "paused": view.task.paused_at is not None,
+        "priority": view.task.priority,
         "ready_batches": view.totals.ready_batches,
         "summary": view.totals.summary,
+        **view.speed.to_json(),
+        "waiting_for": view.waiting_for,
+        "failures": [_failure(failure) for failure in view.failures],
         "reasons": view.reasons,
         "next_cursor": position_cursor(view.next_position),
+    }
+
+
+def _failure(failure: TaskFailure) -> dict[str, Any]:
+    return {
+        "kind": failure.kind,
+        "words": failure.words,
+        "count": failure.count,
+        "last_message": failure.last_message,
+        "last_at": failure.last_at,
     }

@@ -100,6 +100,18 @@ async def newest(connection: Connection, before: tuple[datetime, UUID] | None, l
     return [_task(row) for row in await connection.fetch(_NEWEST, created_at, task_id, limit)]
 
 
+_RUNNING = f"select {_LIGHT} from tasks where state = 'RUNNING' order by created_at desc, id desc"
+_SOME = f"select {_LIGHT} from tasks where id = any($1) order by created_at desc, id desc"
+
+
+async def running(connection: Connection) -> list[Task]:
+    return [_task(row) for row in await connection.fetch(_RUNNING)]
+
+
+async def some(connection: Connection, task_ids: Sequence[UUID]) -> list[Task]:
+    return [_task(row) for row in await connection.fetch(_SOME, task_ids)]
+
+
 _CHANGE = """
 update tasks set
   notes = case when $2::boolean then $3 else notes end, overlap = coalesce($4, overlap), blind = coalesce($5, blind),

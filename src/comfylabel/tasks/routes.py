@@ -13,6 +13,7 @@ from comfylabel.http.pagination import decode_cursor, encode_cursor
 from comfylabel.storage.signing import Signer
 from comfylabel.tasks import answers
 from comfylabel.tasks.pilot_service import PilotService, raise_what_ended
+from comfylabel.tasks.progress_service import ProgressService
 from comfylabel.tasks.prompts_repository import BEFORE_FIRST
 from comfylabel.tasks.prompts_service import PromptService
 from comfylabel.tasks.schemas import (
@@ -54,6 +55,11 @@ async def _pilots(request: Request) -> PilotService:
     return service
 
 
+async def _progress(request: Request) -> ProgressService:
+    service: ProgressService = request.app.state.progress
+    return service
+
+
 async def _after_position(cursor: str | None = None) -> int:
     position = decode_cursor(cursor, {"position": _position})
     return position["position"] if position else BEFORE_FIRST
@@ -72,6 +78,7 @@ def _moment(value: Any) -> datetime:
 Tasks = Annotated[TaskService, Depends(_tasks)]
 Prompts = Annotated[PromptService, Depends(_prompts)]
 Pilots = Annotated[PilotService, Depends(_pilots)]
+Progress = Annotated[ProgressService, Depends(_progress)]
 AfterPosition = Annotated[int, Depends(_after_position)]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
 ShortLimit = Annotated[int, Query(ge=1, le=200)]
@@ -89,15 +96,15 @@ async def create_task(body: NewTask, tasks: Tasks, operator: Operator, limit: Li
 
 
 @router.get("", response_model=Envelope[TaskPageAnswer])
-async def list_tasks(tasks: Tasks, _: Operator, cursor: str | None = None, limit: ShortLimit = 50) -> Response:
+async def list_tasks(progress: Progress, _: Operator, cursor: str | None = None, limit: ShortLimit = 50) -> Response:
     """The newest first."""
     position = decode_cursor(cursor, {"created_at": _moment, "id": UUID})
     before = (position["created_at"], position["id"]) if position else None
-    rows, more = await tasks.newest(before, limit)
-    last = rows[-1][0] if rows and more else None
+    rows, more = await progress.newest(before, limit)
+    last = rows[-1].task if rows and more else None
     return ok(
         {
-            "items": [answers.task_row(task, totals) for task, totals in rows],
+            "items": [answers.task_row(row) for row in rows],
             "next_cursor": encode_cursor({"created_at": last.created_at, "id": last.id}) if last else None,
         }
     )
@@ -231,15 +238,15 @@ async def cancel_task(task_id: UUID, tasks: Tasks, operator: Operator) -> Respon
 @router.get("/{task_id}/progress", response_model=Envelope[ProgressAnswer])
 async def get_progress(
     task_id: UUID,
-    tasks: Tasks,
+    progress: Progress,
     _: Operator,
     after: AfterPosition,
-    limit: Limit = 1000,
+    limit: Annotated[int, Query(ge=0, le=10_000)] = 1000,
     only: Literal["failed"] | None = None,
 ) -> Response:
     """`only=failed` leaves out the prompts of which no image was given up."""
-    found = await tasks.progress(task_id, after_position=after, limit=limit, only_failed=only == "failed")
-    return ok(answers.progress(found))
+    view = await progress.of_task(task_id, after_position=after, limit=limit, only_failed=only == "failed")
+    return ok(answers.progress(view))
 
 
 @router.get("/{task_id}/snapshot", response_class=StreamingResponse)

@@ -250,7 +250,19 @@ class CountsAnswer(BaseModel):
     failed: int
 
 
-class TaskRowAnswer(TaskSettingsAnswer):
+class EtaAnswer(BaseModel):
+    low: int
+    high: int
+
+
+class SpeedAnswer(BaseModel):
+    """Null where nothing is known or nothing is being made. The range narrows the more was seen."""
+
+    images_per_second: float | None
+    eta_seconds: EtaAnswer | None
+
+
+class TaskRowAnswer(TaskSettingsAnswer, SpeedAnswer):
     progress: CountsAnswer
 
 
@@ -304,14 +316,30 @@ class ReasonAnswer(BaseModel):
     prompts: int
 
 
-class ProgressAnswer(CountsAnswer):
-    """`summary`: "997 of 1000 prompts, 3 failed"; `reasons`: the most frequent ones behind what failed."""
+class FailureAnswer(BaseModel):
+    """How often submissions ended so, retried or not; `words` are for people."""
+
+    kind: str
+    words: str
+    count: int
+    last_message: str
+    last_at: datetime
+
+
+class ProgressAnswer(CountsAnswer, SpeedAnswer):
+    """`summary`: "997 of 1000 prompts, 3 failed"; `reasons`: the most frequent ones behind what failed.
+
+    `waiting_for`: why nothing of a running task can be made now, in a sentence.
+    """
 
     per_prompt: list[PromptProgressAnswer]
     state: TaskState
     paused: bool
+    priority: int
     ready_batches: int
     summary: str
+    waiting_for: str | None
+    failures: list[FailureAnswer]
     reasons: list[ReasonAnswer]
     next_cursor: str | None
 
@@ -335,11 +363,6 @@ class RungAnswer(BaseModel):
 class HeaviestAnswer(BaseModel):
     prompt_id: UUID
     why: str
-
-
-class EtaAnswer(BaseModel):
-    low: int
-    high: int
 
 
 class VramAnswer(BaseModel):

@@ -15,17 +15,10 @@ from comfylabel.db.jobs import cancel_job, enqueue, top_up_job
 from comfylabel.db.partitions import ensure_partitions
 from comfylabel.db.pool import Connection, Database
 from comfylabel.errors import InvalidField, NotFound
-from comfylabel.generations import progress_repository, taking_back_repository
-from comfylabel.generations.progress import (
-    FailureReason,
-    PromptProgress,
-    Totals,
-    untouched,
-    untouched_prompts,
-)
+from comfylabel.generations import taking_back_repository
 from comfylabel.generations.repository import top_up
 from comfylabel.tasks import freeze_repository, plan, prompts_repository, repository, snapshot
-from comfylabel.tasks.answers import TaskProgress, TaskView
+from comfylabel.tasks.answers import TaskView
 from comfylabel.tasks.freezing import frozen_snapshot, generation_metadata
 from comfylabel.tasks.lifecycle import TaskState, Verb, next_state, refuse_nothing_missing
 from comfylabel.tasks.readiness import Ability, Readiness, Verify
@@ -37,7 +30,6 @@ from comfylabel.workflows import repository as workflows_repository
 from comfylabel.workflows.schemas import Workflow
 
 CANCELLED = "cancelled"
-REASONS_SHOWN = 10
 SNAPSHOT_PAGE = 500
 # Computing rows never waits for anything: without this the COPY of a large plan would hold the loop to its end.
 ROWS_BETWEEN_BREATHS = 200
@@ -89,14 +81,6 @@ class TaskService:
             pilot = await repository.last_pilot(connection, task_id)
         next_position = prompts[limit - 1].position if len(prompts) > limit else None
         return TaskView(task, prompts[:limit], next_position, pilot)
-
-    async def newest(self, before: tuple[datetime, UUID] | None, limit: int) -> tuple[list[tuple[Task, Totals]], bool]:
-        """Tasks with their totals, and whether older ones follow."""
-        async with self._database.connection() as connection:
-            tasks = await repository.newest(connection, before, limit + 1)
-            totals = await progress_repository.totals(connection, [task.id for task in tasks[:limit]])
-        rows = [(task, totals.get(task.id) or _untouched(task)) for task in tasks[:limit]]
-        return rows, len(tasks) > limit
 
     async def change(self, task_id: UUID, changes: TaskChanges) -> None:
         """Notes, overlap and blind are about labelling, priority is about time: so in every state."""
@@ -264,26 +248,6 @@ class TaskService:
             await audit(connection, by.user_id, "task_cancelled", str(task_id))
         return state
 
-    # --- progress
-
-    async def progress(
-        self, task_id: UUID, *, after_position: int, limit: int, only_failed: bool = False
-    ) -> TaskProgress:
-        async with self._database.connection() as connection:
-            task = found(await repository.get(connection, task_id, with_snapshot=False), task_id)
-            totals = (await progress_repository.totals(connection, [task_id])).get(task_id)
-            if totals is None:
-                rows = [] if only_failed else await _untouched_page(connection, task, after_position, limit + 1)
-            else:
-                rows = await progress_repository.page(
-                    connection, task_id, after_position, limit + 1, only_failed=only_failed
-                )
-            reasons: list[FailureReason] = []
-            if totals is not None and totals.failed_prompts:
-                reasons = await progress_repository.reasons(connection, task_id, REASONS_SHOWN)
-        next_position = rows[limit - 1].position if len(rows) > limit else None
-        return TaskProgress(task, totals or _untouched(task), rows[:limit], reasons, next_position)
-
 
 async def _insert(
     connection: Connection, drawn: plan.TaskPlan, new: NewTask, workflow: Workflow, by: Principal
@@ -337,15 +301,6 @@ async def workflow_of(connection: Connection, task: Task) -> Workflow:
 
 async def _pools_of(connection: Connection, task: Task) -> list[VariablePool]:
     return await pools_repository.resolve(connection, [str(pool_id) for pool_id in task.variable_pool_ids])
-
-
-def _untouched(task: Task) -> Totals:
-    return untouched(task.target_prompts, task.seeds_per_prompt)
-
-
-async def _untouched_page(connection: Connection, task: Task, after_position: int, limit: int) -> list[PromptProgress]:
-    prompts = await progress_repository.untouched_page(connection, task.id, after_position, limit)
-    return untouched_prompts(prompts, task.seeds_per_prompt)
 
 
 def found(task: Task | None, task_id: UUID) -> Task:

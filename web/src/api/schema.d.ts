@@ -1921,6 +1921,25 @@ export interface components {
             high: number;
         };
         /**
+         * FailureAnswer
+         * @description How often submissions ended so, retried or not; `words` are for people.
+         */
+        FailureAnswer: {
+            /** Kind */
+            kind: string;
+            /** Words */
+            words: string;
+            /** Count */
+            count: number;
+            /** Last Message */
+            last_message: string;
+            /**
+             * Last At
+             * Format: date-time
+             */
+            last_at: string;
+        };
+        /**
          * ForecastAnswer
          * @description The piloted worker's own times, and of the others the pace of images that they made before; null is unknown.
          *
@@ -2609,8 +2628,13 @@ export interface components {
         /**
          * ProgressAnswer
          * @description `summary`: "997 of 1000 prompts, 3 failed"; `reasons`: the most frequent ones behind what failed.
+         *
+         *     `waiting_for`: why nothing of a running task can be made now, in a sentence.
          */
         ProgressAnswer: {
+            /** Images Per Second */
+            images_per_second: number | null;
+            eta_seconds: components["schemas"]["EtaAnswer"] | null;
             /** Total */
             total: number;
             /** Done */
@@ -2626,10 +2650,16 @@ export interface components {
             state: components["schemas"]["TaskState"];
             /** Paused */
             paused: boolean;
+            /** Priority */
+            priority: number;
             /** Ready Batches */
             ready_batches: number;
             /** Summary */
             summary: string;
+            /** Waiting For */
+            waiting_for: string | null;
+            /** Failures */
+            failures: components["schemas"]["FailureAnswer"][];
             /** Reasons */
             reasons: components["schemas"]["ReasonAnswer"][];
             /** Next Cursor */
@@ -2944,6 +2974,9 @@ export interface components {
         };
         /** TaskRowAnswer */
         TaskRowAnswer: {
+            /** Images Per Second */
+            images_per_second: number | null;
+            eta_seconds: components["schemas"]["EtaAnswer"] | null;
             /**
              * Id
              * Format: uuid
