@@ -33,12 +33,12 @@ def main_thread_seconds(pid: int) -> float:
     return float(sum(one.user_time + one.system_time for one in psutil.Process(pid).threads() if one.id == pid))
 
 
-def until_at_rest(pid: int, *, seconds: float = 1.0) -> None:
-    """Until a process that has just been started wants nothing more for so long."""
+def until_at_rest(pid: int, *, seconds: float = 1.0, most: float = AT_REST) -> None:
+    """Until a process that has just been started takes no more than `most` of a core for so long."""
     while True:
         before = cpu_seconds(pid)
         time.sleep(seconds)
-        if cpu_seconds(pid) - before < AT_REST * seconds:
+        if cpu_seconds(pid) - before < most * seconds:
             return
 
 
