@@ -19,6 +19,7 @@ class Faults:
     queued_but_cut: int = 0  # queued, then the connection ends without an answer
     queued_but_silent: int = 0  # queued, then no answer for `silence` seconds
     refused_500: int = 0  # not queued
+    refused_400: int = 0  # a node's own check says no, which no /object_info foretells
     silence: float = 3600.0
 
     # Models and nodes that this worker has not

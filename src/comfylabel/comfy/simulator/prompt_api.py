@@ -73,6 +73,8 @@ def _submit(simulator: "Simulator", body: Any) -> tuple[int, dict[str, Any]]:
     verdict = validator.check(graph, body.get("partial_execution_targets"))
     if verdict.error is not None:
         return 400, _refused(verdict.error, verdict.node_errors)
+    if simulator.faults.take("refused_400"):
+        return 400, _own_check(graph, verdict.outputs)
     extra_data = dict(body.get("extra_data") or {})
     if "client_id" in body:
         extra_data["client_id"] = body["client_id"]
@@ -96,6 +98,19 @@ def _identity(simulator: "Simulator", body: dict[str, Any]) -> str | None:
 
 def _refused(error: dict[str, Any], node_errors: dict[str, Any] | None = None) -> dict[str, Any]:
     return {"error": error, "node_errors": node_errors or {}}
+
+
+def _own_check(graph: dict[str, Any], outputs: list[str]) -> dict[str, Any]:
+    node = outputs[0]
+    reason = {
+        "type": "custom_validation_failed",
+        "message": "Custom validation failed for node",
+        "details": "images - too many for this licence",
+        "extra_info": {"input_name": "images"},
+    }
+    report = {"errors": [reason], "dependent_outputs": outputs, "class_type": graph[node]["class_type"]}
+    error = {"type": "prompt_outputs_failed_validation", "message": "Prompt outputs failed validation"}
+    return _refused(error | {"details": "", "extra_info": {}}, {node: report})
 
 
 async def get_prompt(simulator: "Simulator", _: web.Request) -> web.StreamResponse:
