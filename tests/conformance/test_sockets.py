@@ -184,4 +184,4 @@ async def test_the_client_hears_what_happens(server: Served):
             break
     await events.aclose()
     assert kinds[0] == "execution_start"
-    assert "executed" in kinds
+    assert "executing" in kinds

@@ -2,34 +2,19 @@
 
 import os
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import pytest
 
-from tests.support.pipeline import NATIVE_GRAPH, QUICK, Line, loop_graph, running_orchestrator
+from tests.support.pipeline import NATIVE_GRAPH, Line, running_orchestrator
+from tests.support.real_comfyui import CHECKPOINT, PATIENT, assert_was_sent, graph_with, history, latent
 
 pytestmark = [pytest.mark.real_comfyui, pytest.mark.timeout(600)]
-
-# The first job of a CPU that is busy with other things loads 300 MB: half a minute was seen.
-PATIENT = replace(QUICK, patience=replace(QUICK.patience, worker_lost=60.0, deadline=300.0))
-CHECKPOINT = {"4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "tiny-random-fp16.safetensors"}}}
 
 
 @pytest.fixture
 def real_comfyui() -> str:
     return os.environ["REAL_COMFYUI_URL"]
-
-
-def _latent(side: int) -> dict[str, Any]:
-    return {"5": {"class_type": "EmptyLatentImage", "inputs": {"width": side, "height": side, "batch_size": 1}}}
-
-
-async def _history(url: str) -> dict[str, Any]:
-    async with aiohttp.ClientSession() as session, session.get(f"{url}/history") as answer:
-        history: dict[str, Any] = await answer.json()
-        return history
 
 
 async def _run(api: Any, url: str, graph: dict[str, Any], record_property: Any, **sizes: Any) -> list[dict[str, Any]]:
@@ -42,12 +27,9 @@ async def _run(api: Any, url: str, graph: dict[str, Any], record_property: Any, 
         ended = await line.until_ended(task, 300)
     assert (ended["state"], ended["done"]) == ("DONE", 8)
     rows = await line.images(task)
-    history = await _history(url)
+    told = await history(url)
     for row in rows:
-        sent = history[str(row["submission_id"])]["prompt"][2]
-        assert sent["3"]["inputs"]["seed"] == row["seed_value"]
-        assert sent["6"]["inputs"]["text"] == row["text"]
-        assert sent["5"]["inputs"]["batch_size"] == row["batch_size"]
+        assert_was_sent(row, told[str(row["submission_id"])]["prompt"][2])
     assert len({row["checksum"] for row in rows}) == 8
     pairs = Counter((row["seed_value"], row["batch_index"]) for row in rows)
     record_property("images", f"{len(rows)} images; (seed recorded = seed sent, batch_index): {sorted(pairs)}")
@@ -55,31 +37,24 @@ async def _run(api: Any, url: str, graph: dict[str, Any], record_property: Any, 
 
 
 async def test_native_batches_of_four_on_the_real_server(api, real_comfyui, record_property):
-    graph = NATIVE_GRAPH | CHECKPOINT | _latent(64)
+    graph = NATIVE_GRAPH | CHECKPOINT | latent(64)
     rows = await _run(api, real_comfyui, graph, record_property, max_batch_size=4)
     assert [row["batch_index"] for row in rows] == [0, 1, 2, 3] * 2
     assert len({row["seed_value"] for row in rows}) == 2
 
 
 async def test_the_loop_on_the_real_server(api, real_comfyui, record_property):
-    graph = loop_graph() | CHECKPOINT | _latent(64)
-    rows = await _run(api, real_comfyui, graph, record_property, max_batch_size=4)
+    rows = await _run(api, real_comfyui, graph_with(), record_property, max_batch_size=4)
     assert {row["batch_index"] for row in rows} == {0}
     assert len({row["seed_value"] for row in rows}) == 8
 
 
 async def test_a_pilot_that_meets_out_of_memory_twice_on_the_real_server(api, real_comfyui, record_property):
     """The probe node raises torch's own error above 64 x 64 pixels: 192, 128, then 64 fits."""
-    probe = {
-        "11": {
-            "class_type": "ProbeRaise",
-            "inputs": {"image": ["8", 0], "kind": "cuda_oom", "nonce": 1, "above": 64 * 64},
-        },
-        "9": {"class_type": "SaveImage", "inputs": {"images": ["11", 0], "filename_prefix": "ComfyUI"}},
-    }
+    probe = {"class_type": "ProbeRaise", "inputs": {"kind": "cuda_oom", "above": 64 * 64}}
     line = await Line.of(api)
     await line.add_worker(real_comfyui)
-    workflow = await line.add_workflow(loop_graph() | CHECKPOINT | _latent(192) | probe, max_batch_size=1)
+    workflow = await line.add_workflow(graph_with(probe, side=192), max_batch_size=1)
     task = (await line.add_task(workflow, [await line.add_pool()], prompts=3, seeds=4))["id"]
     async with running_orchestrator(api.settings, api.app.state.database.url, PATIENT):
         pilot = await line.call("POST", f"/api/tasks/{task}/pilot", timeout=300)
@@ -90,4 +65,11 @@ async def test_a_pilot_that_meets_out_of_memory_twice_on_the_real_server(api, re
     ]
     assert (pilot["retries_used"], len(pilot["samples"])) == (2, 10)
     assert {(sample["width"], sample["height"]) for sample in pilot["samples"]} == {(64, 64)}
-    record_property("ladder", str(pilot["ladder"]))
+    forecast = pilot["forecast"]
+    assert forecast["seconds_per_image"] > 0
+    assert forecast["eta_seconds"]["low"] <= forecast["eta_seconds"]["high"]
+    assert (forecast["vram"], forecast["notes"]) == (
+        None,
+        ["The worker computes on its CPU: there is no video memory to tell of."],
+    )
+    record_property("ladder", f"{pilot['ladder']}; {forecast}")

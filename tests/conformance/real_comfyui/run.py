@@ -22,7 +22,8 @@ def main() -> int:
     comfyui.install()
     with comfyui.running() as url:
         # Not COMFYLABEL_...: the tests forget a developer's own settings.
-        environment = os.environ | {"REAL_COMFYUI_URL": url, "REAL_COMFYUI_OUTPUT": str(comfyui.output)}
+        told = {"URL": url, "OUTPUT": str(comfyui.output), "STATE": str(STATE)}
+        environment = os.environ | {f"REAL_COMFYUI_{name}": value for name, value in told.items()}
         # One process: the server is one.
         selection = ["-m", "real_comfyui or conformance", "-n0", "tests/conformance", "tests/pipeline"]
         command = [sys.executable, "-m", "pytest", *selection, *sys.argv[1:]]

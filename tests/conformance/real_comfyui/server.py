@@ -26,14 +26,20 @@ START_SECONDS = 180  # 5 s on an idle machine, 45 s on a busy one
 
 
 class RealComfyUI:
-    def __init__(self, state: Path) -> None:
+    """Installed under `state`; its models, files and log lie in `base`, where a second server needs another."""
+
+    def __init__(self, state: Path, base: Path | None = None) -> None:
         self.state = state.resolve()
-        self.base = self.state / "base"
+        self.base = base or self.state / "base"
         self.venv = self.state / "venv"
 
     @property
     def python(self) -> Path:
         return self.venv / "bin" / "python"
+
+    @property
+    def log(self) -> Path:
+        return self.base.parent / "comfyui.log"
 
     @property
     def output(self) -> Path:
@@ -89,8 +95,16 @@ class RealComfyUI:
     @contextmanager
     def running(self, port: int = 0) -> Iterator[str]:
         """Its URL, once it answers; its output goes to a log beside its folders."""
-        port = port or _free_port()
-        url = f"http://127.0.0.1:{port}"
+        port = port or free_port()
+        self.log.unlink(missing_ok=True)
+        server = self.start(port)
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            stop(server)
+
+    def start(self, port: int) -> "subprocess.Popen[bytes]":
+        """Returns once it answers."""
         environment = os.environ | {
             "PYTHONPATH": str(KIT / "stubs"),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -98,21 +112,25 @@ class RealComfyUI:
             "TRANSFORMERS_OFFLINE": "1",
             "DO_NOT_TRACK": "1",
         }
-        log = self.state / "comfyui.log"
-        with log.open("wb") as output:
+        with self.log.open("ab") as output:  # a server that is started again goes on in its log
             server = subprocess.Popen(
                 self.command(port), cwd=self._vendored(), env=environment, stdout=output, stderr=output
             )
         try:
-            _wait_until_it_answers(url, server, log)
-            yield url
-        finally:
-            server.terminate()
-            try:
-                server.wait(10)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+            _wait_until_it_answers(f"http://127.0.0.1:{port}", server, self.log)
+        except BaseException:
+            stop(server)
+            raise
+        return server
+
+
+def stop(server: "subprocess.Popen[bytes]") -> None:
+    server.terminate()
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
 
 
 def _wait_until_it_answers(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
@@ -128,7 +146,7 @@ def _wait_until_it_answers(url: str, server: "subprocess.Popen[bytes]", log: Pat
             time.sleep(0.2)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

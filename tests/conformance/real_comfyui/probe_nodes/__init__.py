@@ -4,6 +4,7 @@
 """
 
 import time
+from collections import Counter
 from typing import Any, ClassVar
 
 import comfy.model_management
@@ -49,11 +50,15 @@ class ProbeSleep:
 
 
 class ProbeRaise:
-    """With `above`, fails for pictures of more pixels in all and passes the others on: a worker of little memory."""
+    """With `above`, fails for pictures of more pixels in all and passes the others on: a worker of little memory.
+
+    With `times`, fails so often and passes on what comes then, in the life of the server, for each `nonce`.
+    """
 
     CATEGORY = "probe"
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "run"
+    failed: ClassVar[Counter[int]] = Counter()
     FAILURES: ClassVar[dict[str, Any]] = {
         "value_error": lambda: ValueError("probe value error"),
         "cuda_oom": lambda: torch.cuda.OutOfMemoryError(OUT_OF_MEMORY),
@@ -67,12 +72,16 @@ class ProbeRaise:
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
         return {
             "required": {"image": ("IMAGE",), "kind": (list(cls.FAILURES),), "nonce": NONCE},
-            "optional": {"above": ("INT", {"default": 0, "min": 0, "max": 2**53})},
+            "optional": {
+                "above": ("INT", {"default": 0, "min": 0, "max": 2**53}),
+                "times": ("INT", {"default": 2**53, "min": 0, "max": 2**53}),
+            },
         }
 
-    def run(self, image: Any, kind: str, nonce: int, above: int = 0) -> tuple[Any]:
-        del nonce
-        if image.shape[0] * image.shape[1] * image.shape[2] > above:
+    def run(self, image: Any, kind: str, nonce: int, above: int = 0, times: int = 2**53) -> tuple[Any]:
+        is_large = image.shape[0] * image.shape[1] * image.shape[2] > above
+        if is_large and self.failed[nonce] < times:
+            self.failed[nonce] += 1
             failure = self.FAILURES[kind]()
             raise failure
         return (image,)
