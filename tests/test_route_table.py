@@ -78,6 +78,7 @@ TABLE = [
     Row("POST", "/api/tasks/{task_id}/resume", OPERATOR, 404),
     Row("POST", "/api/tasks/{task_id}/cancel", OPERATOR, 404),
     Row("GET", "/api/tasks/{task_id}/progress", OPERATOR, 404),
+    Row("GET", "/api/tasks/{task_id}/workers", OPERATOR, 404),
     Row("GET", "/api/tasks/{task_id}/snapshot", OPERATOR, 404),
     Row("GET", "/api/tasks/{task_id}/export/dpo", OPERATOR, 404),
     Row("GET", "/api/tasks/{task_id}/export/dpo/summary", OPERATOR, 404),

@@ -53,6 +53,7 @@ from comfylabel.tasks.prompts_service import PromptService
 from comfylabel.tasks.readiness import Readiness
 from comfylabel.tasks.routes import router as tasks_router
 from comfylabel.tasks.service import TaskService
+from comfylabel.tasks.task_workers import TaskWorkers
 from comfylabel.variable_pools.routes import router as variable_pools_router
 from comfylabel.variable_pools.service import VariablePoolService
 from comfylabel.workers.encryption import Vault
@@ -187,6 +188,7 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
     )
     state.tasks = TaskService(database, Readiness(database, state.inventories), state.workflows.verify)
     state.progress = ProgressService(database, state.tasks.waiting_for)
+    state.task_workers = TaskWorkers(database, state.tasks)
     state.prompts = PromptService(database)
     state.pilots = PilotService(database, state.tasks, wait_seconds=settings.pilot_wait_seconds)
     state.exports = ExportService(database, state.store, secret)

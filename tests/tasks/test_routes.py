@@ -165,6 +165,11 @@ async def test_a_forged_cursor_of_the_list_is_refused(line: Line, position: str)
         ({"overlap": None}, "overlap"),
         ({"blind": None}, "blind"),
         ({"state": "DONE"}, "state"),
+        ({"priority": 1001}, "priority"),
+        ({"priority": -1001}, "priority"),
+        ({"priority": 1.5}, "priority"),
+        ({"priority": "7"}, "priority"),
+        ({"priority": None}, "priority"),
     ],
 )
 async def test_a_bad_change_is_refused(
@@ -187,7 +192,10 @@ async def test_what_is_not_there_is_404(line: Line) -> None:
         ("GET", f"{nobody}/pilot", None),
         ("POST", f"{nobody}/freeze", None),
         ("POST", f"{nobody}/run", None),
+        ("POST", f"{nobody}/pause", None),
+        ("POST", f"{nobody}/resume", None),
         ("POST", f"{nobody}/cancel", None),
+        ("GET", f"{nobody}/workers", None),
         ("GET", f"{nobody}/progress", None),
         ("GET", f"{nobody}/snapshot", None),
     ):
@@ -258,9 +266,41 @@ async def test_freeze_run_and_cancel(line: Line, workflow: str, pool: str) -> No
     assert (progress["state"], progress["pending"], progress["summary"]) == ("FAILED", 12, "0 of 3 prompts")
 
 
+async def test_pause_and_resume_may_be_repeated(line: Line, workflow: str, pool: str) -> None:
+    task = (await line.add_task(workflow, [pool], prompts=1, seeds=1))["id"]
+    await line.call("POST", f"/api/tasks/{task}/freeze")
+    await line.run(task)
+    for verb, paused in (("resume", False), ("pause", True), ("pause", True), ("resume", False), ("resume", False)):
+        answer = await line.call("POST", f"/api/tasks/{task}/{verb}")
+        assert answer == {"state": "RUNNING", "paused": paused}
+        assert (await line.call("GET", f"/api/tasks/{task}"))["paused"] is paused
+    told = await line.database.pool.fetch("select action from audit_events where subject = $1 order by id", task)
+    assert [row["action"] for row in told][-2:] == ["task_paused", "task_resumed"]
+    await line.call("POST", f"/api/tasks/{task}/pause")
+    answer = await line.admin.post(f"/api/tasks/{task}/run")
+    assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
+
+
+async def test_a_priority_is_changed_in_every_state(line: Line, workflow: str, pool: str) -> None:
+    task = (await line.add_task(workflow, [pool], prompts=1, seeds=1))["id"]
+    path = f"/api/tasks/{task}"
+    assert (await line.call("GET", path))["priority"] == 0
+    for number, verb in enumerate((None, "freeze", "run", "pause", "cancel")):
+        if verb:
+            await line.call("POST", f"{path}/{verb}")
+        assert (await line.call("PATCH", path, json={"priority": 1000 - number}))["priority"] == 1000 - number
+    assert (await line.call("GET", "/api/tasks"))["items"][0]["priority"] == 996
+
+
 async def test_each_verb_in_a_wrong_state_is_409(line: Line, workflow: str, pool: str) -> None:
     task = (await line.add_task(workflow, [pool], prompts=1, seeds=1))["id"]
-    for method, verb in (("POST", "run"), ("POST", "cancel"), ("GET", "snapshot")):
+    for method, verb in (
+        ("POST", "run"),
+        ("POST", "pause"),
+        ("POST", "resume"),
+        ("POST", "cancel"),
+        ("GET", "snapshot"),
+    ):
         async with nothing_changes(line.database):
             answer = await line.admin.request(method, f"/api/tasks/{task}/{verb}")
         assert (answer.status_code, answer.json()["code"]) == (409, "wrong_state")
@@ -314,8 +354,3 @@ async def test_no_pilot_without_a_healthy_worker(line: Line, workflow: str, pool
         answer = await line.admin.post(f"/api/tasks/{task}/pilot")
     assert (answer.status_code, answer.json()["code"]) == (409, "no_healthy_worker")
     assert "gpu-1 does not say what it can run" in answer.json()["error"]
-
-
-async def test_pause_resume_and_events_are_not_there_yet(line: Line) -> None:
-    for verb in ("pause", "resume", "events"):
-        assert (await line.admin.post(f"/api/tasks/{SOME_ID}/{verb}")).status_code in (404, 405)

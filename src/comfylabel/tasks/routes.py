@@ -31,8 +31,10 @@ from comfylabel.tasks.schemas import (
     TaskAnswer,
     TaskChanges,
     TaskPageAnswer,
+    TaskWorkerAnswer,
 )
 from comfylabel.tasks.service import CANCELLED, TaskService
+from comfylabel.tasks.task_workers import TaskWorkers
 
 router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
@@ -60,6 +62,11 @@ async def _progress(request: Request) -> ProgressService:
     return service
 
 
+async def _task_workers(request: Request) -> TaskWorkers:
+    workers: TaskWorkers = request.app.state.task_workers
+    return workers
+
+
 async def _after_position(cursor: str | None = None) -> int:
     position = decode_cursor(cursor, {"position": _position})
     return position["position"] if position else BEFORE_FIRST
@@ -79,6 +86,7 @@ Tasks = Annotated[TaskService, Depends(_tasks)]
 Prompts = Annotated[PromptService, Depends(_prompts)]
 Pilots = Annotated[PilotService, Depends(_pilots)]
 Progress = Annotated[ProgressService, Depends(_progress)]
+Workers = Annotated[TaskWorkers, Depends(_task_workers)]
 AfterPosition = Annotated[int, Depends(_after_position)]
 Limit = Annotated[int, Query(ge=1, le=10_000)]
 ShortLimit = Annotated[int, Query(ge=1, le=200)]
@@ -247,6 +255,12 @@ async def get_progress(
     """`only=failed` leaves out the prompts of which no image was given up."""
     view = await progress.of_task(task_id, after_position=after, limit=limit, only_failed=only == "failed")
     return ok(answers.progress(view))
+
+
+@router.get("/{task_id}/workers", response_model=Envelope[list[TaskWorkerAnswer]])
+async def list_task_workers(task_id: UUID, workers: Workers, _: Operator) -> Response:
+    """Who can make its images, and what they lack; who does, and how fast. In every state."""
+    return ok(await workers.of_task(task_id))
 
 
 @router.get("/{task_id}/snapshot", response_class=StreamingResponse)

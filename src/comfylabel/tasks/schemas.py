@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 
 from comfylabel.tasks.lifecycle import TaskState
 from comfylabel.tasks.plan import MAX_TEXT_LENGTH
+from comfylabel.workers.schemas import Status
 
 SeedMode: TypeAlias = Literal["native", "loop"]
 PilotState: TypeAlias = Literal["running", "done", "failed", "cancelled"]
@@ -285,6 +286,27 @@ class FrozenAnswer(BaseModel):
 class RunningAnswer(BaseModel):
     state: TaskState
     worker_ids: list[UUID]
+
+
+class TaskWorkerAnswer(BaseModel):
+    """`missing` are nodes and models that it lacks, as far as it was ever asked; `why_not` continues its name, and is
+    null when it can make images of this task now. `held`, `images`, `failures` and the pace are this task's, `utilisation`
+    is the worker's.
+    """
+
+    worker_id: UUID
+    name: str
+    status: Status
+    enabled: bool
+    able: bool
+    missing: list[str]
+    why_not: str | None
+    held: int
+    images: int
+    failures: int
+    images_per_second: float | None
+    seconds_per_image: float | None
+    utilisation: float | None
 
 
 class PausedAnswer(BaseModel):

@@ -927,6 +927,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/tasks/{task_id}/workers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Task Workers
+         * @description Who can make its images, and what they lack; who does, and how fast. In every state.
+         */
+        get: operations["list_task_workers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/tasks/{task_id}/snapshot": {
         parameters: {
             query?: never;
@@ -1860,6 +1880,18 @@ export interface components {
             success: true;
             /** Data */
             data: components["schemas"]["AbTestAnswer"][];
+            /** Error */
+            error: null;
+        };
+        /** Envelope[list[TaskWorkerAnswer]] */
+        Envelope_list_TaskWorkerAnswer__: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            /** Data */
+            data: components["schemas"]["TaskWorkerAnswer"][];
             /** Error */
             error: null;
         };
@@ -3037,6 +3069,46 @@ export interface components {
          * @enum {string}
          */
         TaskState: "DRAFT" | "FROZEN" | "RUNNING" | "DONE" | "FAILED";
+        /**
+         * TaskWorkerAnswer
+         * @description `missing` are nodes and models that it lacks, as far as it was ever asked; `why_not` continues its name, and is
+         *     null when it can make images of this task now. `held`, `images`, `failures` and the pace are this task's, `utilisation`
+         *     is the worker's.
+         */
+        TaskWorkerAnswer: {
+            /**
+             * Worker Id
+             * Format: uuid
+             */
+            worker_id: string;
+            /** Name */
+            name: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "HEALTHY" | "UNHEALTHY";
+            /** Enabled */
+            enabled: boolean;
+            /** Able */
+            able: boolean;
+            /** Missing */
+            missing: string[];
+            /** Why Not */
+            why_not: string | null;
+            /** Held */
+            held: number;
+            /** Images */
+            images: number;
+            /** Failures */
+            failures: number;
+            /** Images Per Second */
+            images_per_second: number | null;
+            /** Seconds Per Image */
+            seconds_per_image: number | null;
+            /** Utilisation */
+            utilisation: number | null;
+        };
         /** TokenAnswer */
         TokenAnswer: {
             /**
@@ -6019,6 +6091,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_ProgressAnswer_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_task_workers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_TaskWorkerAnswer__"];
                 };
             };
             /** @description Refused; `code` says why and never changes */
