@@ -38,31 +38,33 @@ async def measure() -> list[Figure]:
             with simulated_workers(Path(folder), WORKERS, job_seconds=0) as workers:
                 await register(api, workers, max_concurrent_jobs=AT_ONCE)
                 task_id = await prepare_task(api, graph, prompts=count, seeds=1, max_batch_size=1)
-                bare = [await asyncio.to_thread(_bare, workers, graph, count // 2)]
+                bare = [await asyncio.to_thread(_bare, workers, graph, count // 4)]
                 sent_before = len(workers.jobs())
                 async with orchestrator_at_rest(at_work) as orchestrator:
                     made = await make(at_work, api, task_id, orchestrator, workers)
                 posted = sorted(job.posted for job in workers.jobs())[sent_before:]
-                bare.append(await asyncio.to_thread(_bare, workers, graph, count // 2))
+                bare.append(await asyncio.to_thread(_bare, workers, graph, count // 4))
+                crowd = await asyncio.to_thread(_bare, workers, graph, count // 4, loops=WORKERS * AT_ONCE)
     assert len(posted) == count, f"{len(posted)} POSTs for {count} images"
-    return _figures(made, (count - 1) / (posted[-1] - posted[0]), statistics.median(bare), count)
+    return _figures(made, (count - 1) / (posted[-1] - posted[0]), statistics.median(bare), crowd, count)
 
 
-def _bare(workers: Workers, graph: Graph, submissions: int) -> float:
+def _bare(workers: Workers, graph: Graph, submissions: int, loops: int = 1) -> float:
     """Submissions a second."""
-    command = [sys.executable, str(BARE), str(submissions), str(AT_ONCE), *workers.urls]
+    command = [sys.executable, str(BARE), str(submissions), str(loops), *workers.urls]
     ended = subprocess.run(command, input=json.dumps(graph).encode(), stdout=subprocess.PIPE, check=True)
     return submissions / float(json.loads(ended.stdout)["seconds"])
 
 
-def _figures(made: Made, rate: float, bare: float, count: int) -> list[Figure]:
+def _figures(made: Made, rate: float, bare: float, crowd: float, count: int) -> list[Figure]:
     return [
         Figure(
             "dispatch", rate, "submissions/s", bare, ">= 0.5", lambda _, ratio: ratio >= 0.5,
             f"{count} prompts of one {SIDE} x {SIDE} image to {WORKERS} simulated workers that need no time, {AT_ONCE} "
             "at once on each: from the first POST to the last, by the workers' own logs, every image fetched, checked "
-            "and stored meanwhile; against a loop that POSTs and reads the history of the same workers, as many at "
-            f"once, before and after. {made.sentence(count)}",
+            "and stored meanwhile; against a bare loop that POSTs one to the next of the same workers and reads the "
+            f"history until it is there, before and after ({WORKERS * AT_ONCE} such loops at once do {crowd:.0f} a "
+            f"second). {made.sentence(count)}",
         ),
         Figure(
             "dispatch_cpu", 1000 * made.orchestrator_cpu / count, "ms", 10, "<= 10 ms", lambda value, _: value <= 10,
