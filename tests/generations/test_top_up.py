@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from comfylabel.db.jobs import enqueue, generate_job, pilot_job
-from comfylabel.generations.repository import SMALLEST_WINDOW, WINDOW_PER_SLOT, top_up
+from comfylabel.generations.repository import SMALLEST_WINDOW, WINDOW_PER_SLOT, refill, top_up
 from tests.support import rows
 
 
@@ -33,7 +33,8 @@ async def test_a_second_call_adds_nothing_and_no_chunk_gets_two_jobs(database):
         task = await running_task(connection, slots=3)
         await top_up(connection, task.id)
         assert await top_up(connection, task.id) == 0
-        assert await top_up(connection, task.id, ending=1) == 1
+        past = (await jobs(connection))[:1]
+        assert (await refill(connection, task.id, past)).added == 1
         assert max(Counter(await jobs(connection)).values()) == 1
 
 
@@ -45,6 +46,16 @@ async def test_chunks_whose_front_all_have_jobs_are_passed_over(database):
         await enqueue(connection, taken)
         assert await top_up(connection, task.id) == 1
         assert (await jobs(connection))[-1] == f"{task.id}:{task.prompts[3]}:1"
+
+
+async def test_it_says_when_every_pending_chunk_has_a_job(database):
+    async with database.transaction() as connection:
+        task = await running_task(connection, slots=2, prompts=3)
+        full = await refill(connection, task.id)
+        assert (full.added, full.window, full.is_dry) == (4, 4, False)
+        past = await jobs(connection)
+        last = await refill(connection, task.id, past)
+        assert (last.added, last.is_dry) == (2, True)
 
 
 @pytest.mark.parametrize("state", ["FROZEN", "DONE", "FAILED"])

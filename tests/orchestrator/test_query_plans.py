@@ -5,18 +5,25 @@ from uuid import uuid4
 import pytest
 
 from comfylabel.generations import repository as generations
-from comfylabel.orchestrator import repository, upkeep_repository, workers_repository
+from comfylabel.generations import taking_back_repository
+from comfylabel.orchestrator import repository, steps_repository, workers_repository
 from tests.support.plans import plan
 
+SENDING = ([uuid4()], [uuid4()], [uuid4()], [uuid4()], [0], [1], ["x"], ["reserved"])
+STORED = ([uuid4()], [uuid4()], *([["x"]] * 5), [1], [1], [1], [{}], ["running"])
 HOT = {
-    "the images of a chunk": (repository._CHUNK_IMAGES, (uuid4(), 0), "batch_id_position_idx"),
-    "a chunk": (repository._CHUNK, (uuid4(), 0), "submissions_chunk"),
-    "slots of a worker": (repository._HELD, (uuid4(),), "submissions_slots"),
-    "slots of all workers": (workers_repository._HELD, (), "submissions_slots"),
-    "start of a chunk": (repository._RUNNING, (uuid4(), uuid4(), uuid4(), 0), "batch_id_position_idx"),
-    "the last ready batch": (repository._READY, (uuid4(),), "batches_ready"),
+    "the images of a chunk": (repository._CHUNKS, ([uuid4()], [0]), "batch_id_position_idx"),
+    "a chunk": (repository._CHUNKS, ([uuid4()], [0]), "submissions_chunk"),
+    "slots of workers": (steps_repository._HELD, ([uuid4()],), "submissions_slots"),
+    "slots of all workers": (workers_repository._SLOTS, (), "submissions_slots"),
+    "start of chunks": (steps_repository._SENT, SENDING, "batch_id_position_idx"),
+    "the batches of what starts": (steps_repository._SENT, SENDING, "batches_pkey"),
+    "ends on workers": (steps_repository._GENERATED, ([uuid4()], [uuid4()], [1.0], ["accepted"]), "submissions_pkey"),
+    "images that are there": (steps_repository._DONE, STORED, "_pkey"),
+    "the end of a submission": (steps_repository._INGESTED, ([uuid4()], ["generated"]), "batch_id_position_idx"),
+    "the last ready batch": (repository._READY, ([uuid4()],), "batches_ready"),
     "chunks that wait": (generations._WAITING_CHUNKS, (uuid4(), 10, 5), "batches_open"),
-    "open submissions": (upkeep_repository._OF_TASK, (uuid4(),), "submissions_open"),
+    "open submissions": (taking_back_repository._LOCK_OF_TASK, (uuid4(), ["sent"]), "submissions_open"),
 }
 
 
@@ -24,7 +31,7 @@ HOT = {
 async def test_hot_queries_use_their_index(crowded_database, name):
     sql, arguments, index = HOT[name]
     async with crowded_database.connection() as connection:
-        shown = await plan(connection, sql, *arguments)
+        shown = await plan(connection, sql, *arguments, by_index=True)
         partitions = await connection.fetch("select distinct tableoid::regclass::text as name from generations")
     assert index in shown, shown
     words = " ".join(shown.split()) + " "

@@ -6,8 +6,9 @@ from uuid import UUID, uuid4
 from comfylabel.comfy.graph import Bindings
 from comfylabel.generations.recount_repository import wrong_counters
 from comfylabel.generations.states import SubmissionState
-from comfylabel.orchestrator import repository
+from comfylabel.orchestrator import repository, steps_repository
 from comfylabel.orchestrator.schemas import Plan, Submission
+from comfylabel.orchestrator.steps_repository import Sending, Wanted
 from comfylabel.tasks import freeze_repository
 from tests.support import rows
 from tests.support.waiting import until
@@ -30,13 +31,18 @@ def plan_of(task: rows.TaskRows) -> Plan:
 
 
 async def reserve(connection, task: rows.TaskRows) -> Submission:
-    taken = await repository.reserve(connection, task.worker_id, uuid4(), plan_of(task), attempt=1, graph_digest="x")
-    assert taken is not None
-    return taken.submission
+    wanted = Wanted(uuid4(), task.worker_id, plan_of(task), attempt=1)
+    assert wanted.submission_id in await steps_repository.reserve(connection, [wanted])
+    return Submission(wanted.submission_id, task.worker_id, SubmissionState.RESERVED, attempt=1)
+
+
+def sending(task: rows.TaskRows, submission: Submission) -> Sending:
+    return Sending(submission.id, task.id, task.worker_id, task.batches[0], 0, queue_length=1, graph_digest="x")
 
 
 async def mark_sent(connection, task: rows.TaskRows, submission: Submission):
-    return await repository.mark_sent(connection, submission, batch_id=task.batches[0], chunk=0, queue_length=1)
+    (sent_at,) = await steps_repository.mark_sent(connection, [sending(task, submission)])
+    return sent_at
 
 
 async def running_task(connection) -> rows.TaskRows:
@@ -54,6 +60,19 @@ async def test_of_two_owners_of_a_chunk_only_one_may_send(database):
         assert await mark_sent(connection, task, first)
     async with database.transaction() as connection:
         assert await mark_sent(connection, task, second) is None
+
+
+async def test_nor_when_both_send_in_one_statement(database):
+    async with database.transaction() as connection:
+        task = await running_task(connection)
+        first, second = await reserve(connection, task), await reserve(connection, task)
+        both = [sending(task, first), sending(task, second)]
+        sent = await steps_repository.mark_sent(connection, both)
+        assert [moment is not None for moment in sent] == [True, False]
+        owners = await connection.fetch("select distinct submission_id from generations where state = 'running'")
+        assert [row["submission_id"] for row in owners] == [first.id]
+        states = await connection.fetch("select id, state from submissions")
+        assert dict(states) == {first.id: "sent", second.id: "reserved"}
 
 
 async def test_a_failure_that_meets_a_run_again_is_counted_once(database):

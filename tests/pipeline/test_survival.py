@@ -33,17 +33,17 @@ async def test_stopping_takes_no_longer_than_its_waits(api):
 
 
 async def test_a_fault_in_one_loop_ends_neither_it_nor_the_process(api, monkeypatch):
-    loads = workers_repository.loads
+    slots = workers_repository.slots
     faults = 3
 
-    async def loads_or_fails(connection):
+    async def slots_or_fails(connection):
         nonlocal faults
         if faults:
             faults -= 1
             raise asyncpg.QueryCanceledError("canceling statement due to user request")
-        return await loads(connection)
+        return await slots(connection)
 
-    monkeypatch.setattr(workers_repository, "loads", loads_or_fails)
+    monkeypatch.setattr(workers_repository, "slots", slots_or_fails)
     async with running_simulator() as simulator, running_orchestrator(api.settings, api.app.state.database.url):
         line = await Line.of(api)
         await line.add_worker(simulator.url)

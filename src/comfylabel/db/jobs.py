@@ -48,12 +48,16 @@ class PlannedJob:
     delay: timedelta = timedelta(0)
 
 
+def generate_key(task_id: UUID, prompt_id: UUID, chunk: int) -> str:
+    return f"{task_id}:{prompt_id}:{chunk}"
+
+
 def generate_job(task_id: UUID, prompt_id: UUID, chunk: int, priority: int) -> PlannedJob:
     return PlannedJob(
         "generate",
         {"task_id": str(task_id), "prompt_id": str(prompt_id), "chunk": chunk},
         priority,
-        f"{task_id}:{prompt_id}:{chunk}",
+        generate_key(task_id, prompt_id, chunk),
     )
 
 

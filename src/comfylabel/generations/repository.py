@@ -1,5 +1,7 @@
 """SQL on generations and their batches that more than one concept needs."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from uuid import UUID
 
 from comfylabel.db.jobs import enqueue, generate_job
@@ -13,11 +15,12 @@ SMALLEST_WINDOW = 4
 _WINDOW = """
 select t.priority,
        $2 * coalesce((select sum(max_concurrent_jobs) from workers
-                      where enabled and removed_at is null), 0) as window_size,
-       (select count(*) from pgqueuer
-        where entrypoint = 'generate' and status in ('queued', 'picked')
-        and starts_with(dedupe_key, $1::uuid::text || ':')) as taken
-from tasks t where t.id = $1 and t.state = 'RUNNING' and t.paused_at is null
+                      where enabled and removed_at is null), 0) as window_size, j.taken, j.at_work
+from tasks t, lateral (
+  select count(*) as taken, count(*) filter (where dedupe_key <> all ($3::text[])) as at_work from pgqueuer
+  where entrypoint = 'generate' and status in ('queued', 'picked')
+  and starts_with(dedupe_key, t.id::text || ':')) j
+where t.id = $1 and t.state = 'RUNNING' and t.paused_at is null
 """
 
 # In the order of the prompts, so that whole batches become ready early. A batch in front whose chunks all have jobs
@@ -35,20 +38,35 @@ limit $3
 """
 
 
-async def top_up(connection: Connection, task_id: UUID, *, ending: int = 0) -> int:
-    """Give the first pending chunks of a running task a job each, up to its window; returns how many were added.
+@dataclass(frozen=True, slots=True)
+class Refill:
+    """`added` jobs of a window of that size; `is_dry`: every pending chunk has a job, or the task gets none."""
 
-    `ending`: how many of the jobs taken are just about to end, the caller's own one.
+    added: int = 0
+    window: int = SMALLEST_WINDOW
+    is_dry: bool = True
+
+
+async def refill(connection: Connection, task_id: UUID, past: Collection[str] = ()) -> Refill:
+    """Give the first pending chunks of a running task a job each, up to its window.
+
+    `past`: keys of jobs that no worker has to do with any more; they take no place of the window.
     """
-    window = await connection.fetchrow(_WINDOW, task_id, WINDOW_PER_SLOT)
+    window = await connection.fetchrow(_WINDOW, task_id, WINDOW_PER_SLOT, list(past))
     if window is None:
-        return 0
-    taken: int = window["taken"]
-    room = max(window["window_size"], SMALLEST_WINDOW) - taken + ending
+        return Refill()
+    size = max(window["window_size"], SMALLEST_WINDOW)
+    room = size - window["at_work"]
     if room <= 0:
-        return 0
-    chunks = await connection.fetch(_WAITING_CHUNKS, task_id, taken + room, room)
-    return await enqueue(
+        return Refill(window=size, is_dry=False)
+    chunks = await connection.fetch(_WAITING_CHUNKS, task_id, window["taken"] + room, room)
+    added = await enqueue(
         connection,
         [generate_job(task_id, row["prompt_id"], row["chunk"], window["priority"]) for row in chunks],
     )
+    return Refill(added, size, is_dry=len(chunks) < room)
+
+
+async def top_up(connection: Connection, task_id: UUID) -> int:
+    """As `refill`; returns how many jobs were added."""
+    return (await refill(connection, task_id)).added

@@ -17,7 +17,6 @@ from comfylabel.comfy.schemas import HistoryEntry, OutputImage
 from comfylabel.db.ids import uuid7_time
 from comfylabel.db.pool import AWAY, Database
 from comfylabel.generations import failures_repository
-from comfylabel.generations.repository import top_up
 from comfylabel.generations.states import SubmissionState
 from comfylabel.orchestrator import repository
 from comfylabel.orchestrator.activity import Recorder
@@ -25,12 +24,14 @@ from comfylabel.orchestrator.fault_points import reached
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.ingest import BrokenImage, Ingester, StoredImage
 from comfylabel.orchestrator.recipes import Recipe, Recipes
+from comfylabel.orchestrator.refills import Refills
 from comfylabel.orchestrator.retry_policy import Failure, FailureKind, decide
-from comfylabel.orchestrator.schemas import Chunk, MissingImage, Plan, Submission, SubmissionFailed
-from comfylabel.orchestrator.submission_life import SubmissionLife, Superseded, kind_of
+from comfylabel.orchestrator.schemas import Chunk, MissingImage, Plan, Submission, SubmissionFailed, Superseded
+from comfylabel.orchestrator.steps import Counted, Steps
+from comfylabel.orchestrator.steps_repository import Image
+from comfylabel.orchestrator.submission_life import SubmissionLife, kind_of
 from comfylabel.storage.keys import image_key
 from comfylabel.storage.store import StoreUnavailable
-from comfylabel.tasks.repository import finish_task_if_complete
 
 log = structlog.get_logger()
 
@@ -45,6 +46,8 @@ class Generator:
     """What `generate` works with."""
 
     database: Database
+    steps: Steps
+    refills: Refills
     life: SubmissionLife
     fleet: Fleet
     ingester: Ingester
@@ -55,30 +58,36 @@ class Generator:
 
     async def generate(self, task_id: UUID, prompt_id: UUID, number: int) -> None:
         """Bring the images of chunk `number`; returns when they are done, given up, or not wanted any more."""
-        while (chunk := await self._wanted(task_id, prompt_id, number)) is not None:
+        while (chunk := await self._wanted(prompt_id, number)) is not None:
             try:
-                plan = await self._plan(chunk)
-                submission, entry = await self.life.run(
-                    plan, chunk.submission, attempt=chunk.attempts + 1, batch_id=chunk.batch_id
-                )
-                await self._ingest(chunk, submission, entry)
-                await self._end(submission)
+                if await self._bring(chunk):
+                    break
             except SubmissionFailed as failed:
+                self.refills.made_in_vain(task_id, prompt_id, number)
                 await self._note_failure(chunk, failed)
+                self.life.gave_back(failed.ended)
             except Superseded:
                 continue
             except AWAY as error:
                 log.warning("generate_paused", reason=f"the database does not answer: {error}")
                 await asyncio.sleep(_PAUSE_AWAY)
         await reached("before_job_end")
-        await self._hand_on(task_id)
+        await self.refills.ended(task_id, prompt_id, number)
 
-    async def _wanted(self, task_id: UUID, prompt_id: UUID, number: int) -> Chunk | None:
+    async def _bring(self, chunk: Chunk) -> bool:
+        """One submission of it; whether all its images are there."""
+        plan = await self._plan(chunk)
+        submission, entry = await self.life.run(
+            plan, chunk.submission, attempt=chunk.attempts + 1, batch_id=chunk.batch_id, avoid=chunk.avoid
+        )
+        self.refills.made(chunk.task_id, chunk.prompt_id, chunk.number)
+        return await self._ingest(chunk, submission, entry)
+
+    async def _wanted(self, prompt_id: UUID, number: int) -> Chunk | None:
         """The chunk as it stands, or None when nothing is left to do for it."""
         while True:
             try:
-                async with self.database.connection() as connection:
-                    chunk = await repository.load_chunk(connection, task_id, prompt_id, number)
+                chunk = await self.steps.chunk((prompt_id, number))
                 break
             except AWAY:
                 await asyncio.sleep(_PAUSE_AWAY)
@@ -109,17 +118,23 @@ class Generator:
 
     # ---------------------------------------------------------------------------------------------------- ingest
 
-    async def _ingest(self, chunk: Chunk, submission: Submission, entry: HistoryEntry) -> None:
-        """Fetch, check and store what is missing, image by image; one broken image does not hold back the others."""
+    async def _ingest(self, chunk: Chunk, submission: Submission, entry: HistoryEntry) -> bool:
+        """Fetch, check and store what is missing, image by image; one broken image does not hold back the others.
+        Returns whether that was the end of the submission.
+        """
+        if not chunk.missing:
+            await self._end(submission)
+            return True
         recipe = await self.recipes.of(chunk.task_id)
         images = kept_images(entry, recipe.bindings)
         if len(images) != chunk.batch_size:
             message = f"The workflow made {len(images)} of {chunk.batch_size} images."
             raise _failed(submission, FailureKind.BROKEN_IMAGE, message)
-        outcomes = await asyncio.gather(
-            *(self._ingest_one(chunk, submission, recipe, image, images[image.batch_index]) for image in chunk.missing),
-            return_exceptions=True,
-        )
+        with self.ingester.owing(len(chunk.missing)):
+            outcomes = await asyncio.gather(
+                *(self._ingest_one(chunk, submission, recipe, one, images[one.batch_index]) for one in chunk.missing),
+                return_exceptions=True,
+            )
         broken = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         for error in sorted(broken, key=lambda error: isinstance(error, BrokenImage)):
             if isinstance(error, BrokenImage):
@@ -127,22 +142,17 @@ class Generator:
             if isinstance(error, WorkerError):
                 raise _failed(submission, kind_of(error), error.message) from error
             raise error
+        return any(isinstance(outcome, Counted) and outcome.has_ended for outcome in outcomes)
 
     async def _ingest_one(
         self, chunk: Chunk, submission: Submission, recipe: Recipe, missing: MissingImage, output: OutputImage
-    ) -> None:
+    ) -> Counted:
         stored = await self._store(chunk, submission, missing, output)
-        async with self.database.transaction() as connection:
-            is_ours = await repository.image_done(
-                connection,
-                missing.generation_id,
-                submission.id,
-                batch_id=chunk.batch_id,
-                image=columns(stored),
-                metadata={**recipe.metadata, "resolution": f"{stored.width}x{stored.height}"},
-            )
-        if not is_ours:
+        metadata = {**recipe.metadata, "resolution": f"{stored.width}x{stored.height}"}
+        counted = await self.steps.image_done(Image(missing.generation_id, submission.id, columns(stored), metadata))
+        if not counted.is_ours:
             raise Superseded
+        return counted
 
     async def _store(
         self, chunk: Chunk, submission: Submission, missing: MissingImage, output: OutputImage
@@ -198,19 +208,6 @@ class Generator:
         if failure.kind in (FailureKind.MISSING_MODEL, FailureKind.MISSING_NODE):
             self.doubt(submission.worker_id)
 
-    async def _hand_on(self, task_id: UUID) -> None:
-        """The job ends: its task gets the next one, or is finished."""
-        while True:
-            try:
-                async with self.database.transaction() as connection:
-                    await top_up(connection, task_id, ending=1)
-                async with self.database.transaction() as connection:
-                    await finish_task_if_complete(connection, task_id)
-            except AWAY:
-                await asyncio.sleep(_PAUSE_AWAY)
-            else:
-                return
-
 
 def kept_images(entry: HistoryEntry, bindings: Bindings) -> list[OutputImage]:
     """The images of the kept nodes in the order of the bindings; save nodes that share a file list it twice."""
@@ -219,7 +216,7 @@ def kept_images(entry: HistoryEntry, bindings: Bindings) -> list[OutputImage]:
 
 
 def columns(image: StoredImage) -> Sequence[object]:
-    """As `repository.image_done` takes them."""
+    """As `steps_repository.images_done` takes them."""
     return (
         image.key,
         image.thumbnail_key,

@@ -101,9 +101,8 @@ class Maintenance:
     async def tidy_workers(self) -> None:
         """A worker that comes back may hold submissions that were given up: they would run for nobody."""
         async with self.database.connection() as connection:
-            loads = await workers_repository.loads(connection)
-        now = datetime.now(UTC)
-        for worker in (load.worker for load in loads if is_selectable(load.worker, now)):
+            workers, now = await workers_repository.enabled_workers(connection)
+        for worker in (worker for worker in workers if is_selectable(worker, now)):
             client = self.fleet.client(worker)
             try:
                 held = (await client.queue()).ids

@@ -23,8 +23,8 @@ from comfylabel.orchestrator.ingest import BrokenImage, Ingester
 from comfylabel.orchestrator.pilot_measuring import Findings, was_cached, watching
 from comfylabel.orchestrator.pilot_subject import Subject
 from comfylabel.orchestrator.retry_policy import Failure, FailureKind
-from comfylabel.orchestrator.schemas import Plan, Submission, SubmissionFailed
-from comfylabel.orchestrator.submission_life import SubmissionLife, Superseded
+from comfylabel.orchestrator.schemas import Plan, Submission, SubmissionFailed, Superseded
+from comfylabel.orchestrator.submission_life import SubmissionLife
 from comfylabel.storage.keys import pilot_key
 from comfylabel.tasks import pilot as rules
 from comfylabel.tasks import repository as tasks_repository

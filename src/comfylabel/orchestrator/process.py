@@ -21,10 +21,12 @@ from comfylabel.orchestrator.dispatcher import Dispatcher
 from comfylabel.orchestrator.draining import Drainer
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.generate import Generator
-from comfylabel.orchestrator.ingest import Ingester
+from comfylabel.orchestrator.ingest import Ingester, IngestLimits
 from comfylabel.orchestrator.maintenance import INVENTORIES_SECONDS, PARTITIONS_SECONDS, Maintenance, every
 from comfylabel.orchestrator.pilot_run import PilotRunner
 from comfylabel.orchestrator.recipes import Recipes
+from comfylabel.orchestrator.refills import Refills
+from comfylabel.orchestrator.steps import Steps
 from comfylabel.orchestrator.submission_life import Patience, SubmissionLife
 from comfylabel.settings import Settings
 from comfylabel.storage.store import ObjectStore
@@ -124,32 +126,48 @@ async def orchestrator(
     settings: Settings, database_url: str, *, pace: Pace | None = None
 ) -> AsyncIterator[Orchestrator]:
     pace = pace or Pace(patience=Patience(deadline=settings.submission_deadline_seconds))
-    database = await Database.connect(database_url)
+    database = await Database.connect(database_url, by_index=True)
     async with worker_session(GuardedResolver()) as session:
         secret = secret_key(settings.secret_key, settings.data_dir)
         service = WorkerService(database, secret=secret, max_image_bytes=settings.max_image_bytes)
         fleet = Fleet(database, service, session)
-        dispatcher = Dispatcher(database, fleet, poll_seconds=settings.queue_poll_seconds)
-        fleet.on_idle = dispatcher.wake
         inventories = Inventories(database, service, session)
         abilities = Abilities(database, inventories, look_seconds=pace.inventories_seconds)
+        dispatcher = Dispatcher(database, fleet, poll_seconds=settings.queue_poll_seconds, refused=abilities.refused)
+        fleet.on_idle = dispatcher.wake
         abilities.on_known = dispatcher.wake
         fleet.on_back = abilities.doubt
         recorder = Recorder(database)
-        life = SubmissionLife(database, fleet, dispatcher, pace.patience, recorder)
+        steps = Steps(database)
+        life = SubmissionLife(database, fleet, dispatcher, steps=steps, patience=pace.patience, recorder=recorder)
         ingester = Ingester(
             ObjectStore.open(settings.object_store_url),
             settings.data_dir / "spool",
-            settings.max_image_bytes,
-            settings.ingest_concurrency,
+            IngestLimits(
+                settings.max_image_bytes,
+                settings.ingest_concurrency,
+                settings.ingest_budget_bytes,
+                settings.ingest_backlog,
+            ),
         )
+        ingester.on_room = dispatcher.wake
         readiness = Readiness(database, inventories)
         canceller = Canceller(database, fleet)
         try:
             yield Orchestrator(
                 database=database,
                 dispatcher=dispatcher,
-                generator=Generator(database, life, fleet, ingester, Recipes(database), recorder, abilities.doubt),
+                generator=Generator(
+                    database,
+                    steps,
+                    Refills(database),
+                    life,
+                    fleet,
+                    ingester,
+                    Recipes(database),
+                    recorder,
+                    abilities.doubt,
+                ),
                 pilots=PilotRunner(database, life, fleet, ingester, canceller),
                 canceller=canceller,
                 drainer=Drainer(database, fleet),

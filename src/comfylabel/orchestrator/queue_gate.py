@@ -4,55 +4,54 @@
 No transaction or lock is open during HTTP. A refused reservation leaves no trace and is no attempt.
 """
 
+import asyncio
 import uuid
 from dataclasses import dataclass
+
+import orjson
 
 from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.graph import Graph, digest, fill
 from comfylabel.db.pool import Database
-from comfylabel.orchestrator import repository
-from comfylabel.orchestrator.fault_points import reached
+from comfylabel.orchestrator import steps_repository
 from comfylabel.orchestrator.schemas import Plan, Submission
-from comfylabel.workers.schemas import Worker
+from comfylabel.orchestrator.steps_repository import Taken
+
+# Filling and hashing takes some 10 ms for so many bytes: larger graphs are worked on beside the loop.
+_LARGE_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A reserved submission, the graph that it will send, and the length of the worker's queue with it."""
+    """A reserved submission that may be sent, and the length of the worker's queue with it."""
 
     submission: Submission
-    graph: Graph
     queue_length: int
 
 
-async def admit(
-    database: Database, client: ComfyClient, worker: Worker, plan: Plan, *, attempt: int
-) -> Admission | None:
-    """None: the worker is full. Raises WorkerError, with nothing reserved, when it does not answer."""
-    submission_id = uuid.uuid4()
-    graph = graph_to_send(plan, submission_id)
-    async with database.transaction() as connection:
-        reservation = await repository.reserve(
-            connection, worker.id, submission_id, plan, attempt=attempt, graph_digest=digest(graph)
-        )
-    if reservation is None:
-        return None
-    await reached("after_reserve")
-    try:
-        queue = await client.queue()
-        busy = len(queue.ids | reservation.held)
-    except BaseException:
-        await withdraw(database, submission_id)
-        raise
-    if busy > reservation.limit:
-        await withdraw(database, submission_id)
-        return None
-    return Admission(reservation.submission, graph, busy)
+async def look(client: ComfyClient, taken: Taken) -> int | None:
+    """How many the worker will hold with ours; None when others leave no room. Raises WorkerError."""
+    queue = await client.queue()
+    busy = len(queue.ids | taken.held)
+    return busy if busy <= taken.limit else None
 
 
-def graph_to_send(plan: Plan, submission_id: uuid.UUID) -> Graph:
+async def withdraw(database: Database, submission_id: uuid.UUID) -> None:
+    """Give the slot back: nothing was sent."""
+    async with database.connection() as connection:
+        await steps_repository.drop_reservations(connection, [submission_id])
+
+
+async def graph_to_send(plan: Plan, submission_id: uuid.UUID) -> tuple[Graph, str]:
+    """The graph and its digest."""
+    if len(orjson.dumps(plan.graph)) < _LARGE_BYTES:
+        return _filled(plan, submission_id)
+    return await asyncio.to_thread(_filled, plan, submission_id)
+
+
+def _filled(plan: Plan, submission_id: uuid.UUID) -> tuple[Graph, str]:
     """A folder of its own on the worker: no name is ever reused, and no cached result of another run is listed."""
-    return fill(
+    graph = fill(
         plan.graph,
         plan.bindings,
         prompt=plan.text,
@@ -62,9 +61,4 @@ def graph_to_send(plan: Plan, submission_id: uuid.UUID) -> Graph:
         height=plan.height,
         filename_prefix=f"comfylabel/{submission_id}/image",
     )
-
-
-async def withdraw(database: Database, submission_id: uuid.UUID) -> None:
-    """Give the slot back: nothing was sent."""
-    async with database.transaction() as connection:
-        await repository.drop_reservation(connection, submission_id)
+    return graph, digest(graph)

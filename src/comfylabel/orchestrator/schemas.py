@@ -33,15 +33,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A row of `submissions` that has not ended, or was just reserved."""
+    """A row of `submissions` that has not ended, or was just reserved. `sent_at` is the database's own moment, which
+    names a POST; `sent_since` is about the same by the clock of this process.
+    """
 
     id: UUID
     worker_id: UUID
     state: SubmissionState
     attempt: int
-    created_at: datetime
     sent_at: datetime | None = None
-    accepted_at: datetime | None = None
+    sent_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,12 @@ class Chunk:
     losses: int
     attempts: int
     submission: Submission | None
+    avoid: frozenset[UUID] = frozenset()  # workers on which it has run out of memory
     missing: list[MissingImage] = field(default_factory=list)
+
+
+class Superseded(Exception):
+    """Another owner, a pause or a cancel has decided about this submission: read the rows again."""
 
 
 class SubmissionFailed(Exception):

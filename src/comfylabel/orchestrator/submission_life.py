@@ -7,7 +7,7 @@ the same id is ever sent again. Truth is /history; the websocket only shortens t
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -21,17 +21,22 @@ from comfylabel.generations.states import SubmissionState
 from comfylabel.orchestrator import queue_gate, repository
 from comfylabel.orchestrator.activity import Recorder
 from comfylabel.orchestrator.cancelling import withdraw_from_worker
+from comfylabel.orchestrator.clock import clock
 from comfylabel.orchestrator.deadline import Deadline
 from comfylabel.orchestrator.dispatcher import Dispatcher
 from comfylabel.orchestrator.fault_points import reached
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.retry_policy import Failure, FailureKind
-from comfylabel.orchestrator.schemas import Plan, Submission, SubmissionFailed
+from comfylabel.orchestrator.schemas import Plan, Submission, SubmissionFailed, Superseded
+from comfylabel.orchestrator.steps import Steps
+from comfylabel.orchestrator.steps_repository import Ended, Sending
 
 log = structlog.get_logger()
 
 # Seconds between two looks at /history while nothing is heard: quick jobs are seen soon, long ones cost little.
 _LOOKS = (0.5, 0.5, 1.0, 1.0, 2.0)
+# While its worker tells of it on the websocket, which may still miss its end.
+_LOOKS_HEARING = 2.0
 # Every so many looks the queue is asked too: it holds whole graphs, so it is the dearer question.
 _LOOKS_PER_QUEUE = 3
 # "Absent" twice in a row, in /queue and then in /history, is what makes a submission lost.
@@ -50,10 +55,6 @@ _REFUSALS = {
 }
 
 
-class Superseded(Exception):
-    """Another owner, or a cancel, has decided about this submission: read the rows again."""
-
-
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Seconds. `post`: how long a POST may be under way, as the client enforces it; `settle`: between two looks for
@@ -66,14 +67,27 @@ class Patience:
     worker_lost: float = 60.0
     deadline: float = 1800.0
 
+    @property
+    def latest_post(self) -> float:
+        """A POST begins within this time of what the rows say, or does not begin at all."""
+        return self.post / 2
+
 
 class SubmissionLife:
     """Carries one plan through one submission. What it did is in the rows before the next step: any may be the last."""
 
     def __init__(
-        self, database: Database, fleet: Fleet, dispatcher: Dispatcher, patience: Patience, recorder: Recorder
+        self,
+        database: Database,
+        fleet: Fleet,
+        dispatcher: Dispatcher,
+        *,
+        steps: Steps,
+        patience: Patience,
+        recorder: Recorder,
     ) -> None:
         self._database = database
+        self._steps = steps
         self._fleet = fleet
         self._dispatcher = dispatcher
         self._patience = patience
@@ -87,6 +101,7 @@ class SubmissionLife:
         attempt: int,
         batch_id: UUID | None = None,
         only_worker: UUID | None = None,
+        avoid: frozenset[UUID] = frozenset(),
     ) -> tuple[Submission, HistoryEntry]:
         """Send the plan, or follow what was `begun`; return once the worker has ended it with success.
 
@@ -96,53 +111,78 @@ class SubmissionLife:
             await queue_gate.withdraw(self._database, begun.id)  # its owner died before anything was sent
             begun = None
         waiting_since = None if begun else asyncio.get_running_loop().time()
-        submission = begun or await self._send(plan, attempt, batch_id, only_worker)
+        submission = begun or await self._send(plan, attempt, batch_id, only_worker, avoid)
         try:
+            is_fresh = submission is not begun and submission.state is SubmissionState.ACCEPTED
             if submission.state is SubmissionState.SENT:
                 submission = await self._settle(plan, submission)
-            entry = await self._follow(submission)
-            if await self._note_end(submission):
+            entry = await self._follow(submission, is_fresh=is_fresh)
+            if await self._note_end(submission, entry):
                 self._recorder.ended(plan, submission.worker_id, entry, waiting_since=waiting_since)
             _raise_if_failed(entry)
         except SubmissionFailed as failed:
             failed.submission = submission
             raise
+        except Superseded:
+            self._dispatcher.gave_back(submission)  # whoever decided about it has ended its row
+            raise
         finally:
             self._fleet.forget(submission.worker_id, submission.id)
         return submission, entry
 
+    def gave_back(self, submission: Submission) -> None:
+        """Its failure stands in the rows: the slot is free."""
+        self._dispatcher.gave_back(submission)
+
     # ------------------------------------------------------------------------------------------------------ send
 
-    async def _send(self, plan: Plan, attempt: int, batch_id: UUID | None, only_worker: UUID | None) -> Submission:
-        admission = await self._dispatcher.admission(plan, attempt=attempt, only_worker=only_worker)
+    async def _send(
+        self, plan: Plan, attempt: int, batch_id: UUID | None, only_worker: UUID | None, avoid: frozenset[UUID]
+    ) -> Submission:
+        admission = await self._dispatcher.admission(plan, attempt=attempt, only_worker=only_worker, avoid=avoid)
         submission = admission.submission
-        try:
-            async with self._database.transaction() as connection:
-                sent_at = await repository.mark_sent(
-                    connection,
-                    submission,
-                    batch_id=batch_id,
-                    chunk=plan.chunk,
-                    queue_length=admission.queue_length,
-                )
-                if sent_at is None:
-                    raise Superseded  # noqa: TRY301 - it rolls the transaction back
-        except Superseded:
+        graph, graph_digest = await queue_gate.graph_to_send(plan, submission.id)
+        sent_since = clock()
+        sent_at = await self._mark_sent(plan, submission, batch_id, admission.queue_length, graph_digest)
+        if sent_at is None:
             await queue_gate.withdraw(self._database, submission.id)
-            raise
-        submission = replace(submission, state=SubmissionState.SENT, sent_at=sent_at)
+            self._dispatcher.gave_back(submission)
+            raise Superseded
+        submission = replace(submission, state=SubmissionState.SENT, sent_at=sent_at, sent_since=sent_since)
         self._recorder.sent(submission.worker_id, plan.task_id)
         await reached("before_post")
         try:
-            return await self._post(submission, admission.graph)
+            return await self._post(submission, graph)
         except SubmissionFailed as failed:
             failed.submission = submission
             self._fleet.forget(submission.worker_id, submission.id)
             raise
 
+    async def _mark_sent(
+        self, plan: Plan, submission: Submission, batch_id: UUID | None, queue_length: int, graph_digest: str
+    ) -> datetime | None:
+        """None: it must not be sent."""
+        if batch_id is not None:
+            return await self._steps.sent(
+                Sending(
+                    submission.id, plan.task_id, submission.worker_id, batch_id, plan.chunk, queue_length, graph_digest
+                )
+            )
+        with suppress(Superseded):
+            async with self._database.transaction() as connection:
+                sent_at = await repository.mark_pilot_sent(
+                    connection, submission, plan, queue_length=queue_length, graph_digest=graph_digest
+                )
+                if sent_at is None:
+                    raise Superseded  # it rolls the transaction back
+                return sent_at
+        return None
+
     async def _post(self, submission: Submission, graph: Graph) -> Submission:
         client = await self._fleet.client_of(submission.worker_id)
         listener = self._fleet.listener(submission.worker_id)
+        if clock() - submission.sent_since > self._patience.latest_post:
+            return submission  # this process was frozen: its job has a new owner, who may have sent it
         listener.expect(str(submission.id))
         try:
             await client.submit(graph, str(submission.id), client_id=listener.client_id)
@@ -170,10 +210,16 @@ class SubmissionLife:
         return Failure(kind_of(error), error.message)
 
     async def _accepted(self, submission: Submission) -> Submission:
-        async with self._database.transaction() as connection:
-            if not await repository.mark_accepted(connection, submission.id):
-                raise Superseded
-        return replace(submission, state=SubmissionState.ACCEPTED, accepted_at=datetime.now(UTC))
+        if not await self._steps.accepted(submission.id):
+            await self._withdraw_if_ended(submission)
+            raise Superseded
+        return replace(submission, state=SubmissionState.ACCEPTED)
+
+    async def _withdraw_if_ended(self, submission: Submission) -> None:
+        """It was cancelled while it was under way: on the worker it would run for nobody."""
+        if not await self._is_open(submission):
+            client = await self._fleet.client_of(submission.worker_id)
+            await withdraw_from_worker(client, [str(submission.id)])
 
     # ---------------------------------------------------------------------------------------------------- settle
 
@@ -181,45 +227,49 @@ class SubmissionLife:
         """Find out whether the worker has what was POSTed; send the same id again only when it has not."""
         posts = 1
         while submission.state is SubmissionState.SENT:
-            assert submission.sent_at is not None
-            await asyncio.sleep(self._patience.post - _age(submission.sent_at))
             if await self._is_known(submission):
                 return await self._accepted(submission)
             if posts == _POSTS:
                 await self._fleet.found_dead(submission.worker_id, _NEVER_TAKES)
                 raise SubmissionFailed(Failure(FailureKind.NOT_TAKEN, _NEVER_TAKES))
             posts += 1
+            sent_since = clock()
             async with self._database.transaction() as connection:
                 sent_at = await repository.mark_sent_again(connection, submission)
             if sent_at is None:
                 raise Superseded
-            submission = replace(submission, sent_at=sent_at)
-            submission = await self._post(submission, queue_gate.graph_to_send(plan, submission.id))
+            submission = replace(submission, sent_at=sent_at, sent_since=sent_since)
+            graph, _ = await queue_gate.graph_to_send(plan, submission.id)
+            submission = await self._post(submission, graph)
         return submission
 
     async def _is_known(self, submission: Submission) -> bool:
+        """What is seen there is known at once. What is not counts as absent only when the POST must have ended."""
         client = await self._fleet.client_of(submission.worker_id)
         silence = _Silence(self._patience.worker_lost)
+        over_at = submission.sent_since + self._patience.latest_post + self._patience.post
         absences = 0
         while absences < _ABSENCES:
+            is_over = clock() >= over_at
             try:
                 if await _look(client, str(submission.id)):
                     return True
-                absences += 1
+                absences += is_over
                 silence.broken()
             except WorkerError as error:
                 silence.goes_on(error)
-            await asyncio.sleep(self._patience.settle)
+            rest = self._patience.settle if is_over else max(over_at - clock(), 0.0)
+            await asyncio.sleep(min(self._patience.settle, rest))
         return False
 
     # ---------------------------------------------------------------------------------------------------- follow
 
-    async def _follow(self, submission: Submission) -> HistoryEntry:
+    async def _follow(self, submission: Submission, *, is_fresh: bool) -> HistoryEntry:
+        """`is_fresh`: it was taken just now, so that there is nothing to be seen yet."""
         client = await self._fleet.client_of(submission.worker_id)
         listener = self._fleet.listener(submission.worker_id)
         identity = str(submission.id)
         silence = _Silence(self._patience.worker_lost)
-        clock = asyncio.get_running_loop().time
         deadline = Deadline(self._patience.deadline, since=clock())
         absences = looks = 0
         is_waiting = False  # behind others, when the queue was last asked
@@ -228,6 +278,9 @@ class SubmissionLife:
             """Waiting is what has to be seen: a prompt that kills its worker at once may never be seen to run."""
             return not is_waiting or listener.has_begun(identity)
 
+        if is_fresh:
+            await listener.wait(identity, _pause(looks, hears=listener.hears(identity)))
+            looks += 1
         while True:
             try:
                 # The queue first, then the history: the other way round misses what moves in between (seen 27 of 153).
@@ -249,17 +302,23 @@ class SubmissionLife:
                 await withdraw_from_worker(client, [identity])
                 was_tried = not deadline.is_only_waiting
                 raise SubmissionFailed(Failure(FailureKind.DEADLINE, deadline.words, was_running=was_tried))
-            await listener.wait(identity, self._patience.settle if absences else _LOOKS[min(looks, len(_LOOKS) - 1)])
+            if absences == 1 and not await self._is_open(submission):
+                raise Superseded  # it was cancelled, or its worker drained
+            pause = self._patience.settle if absences else _pause(looks, hears=listener.hears(identity))
+            await listener.wait(identity, pause)
             looks += 1
 
-    async def _note_end(self, submission: Submission) -> bool:
+    async def _is_open(self, submission: Submission) -> bool:
+        async with self._database.connection() as connection:
+            return await repository.is_open(connection, submission.id)
+
+    async def _note_end(self, submission: Submission, entry: HistoryEntry) -> bool:
         """False: it was noted before a restart of ours."""
         if submission.state is SubmissionState.GENERATED:
             return False
-        async with self._database.transaction() as connection:
-            if not await repository.mark_generated(connection, submission):
-                raise Superseded
-        self._dispatcher.wake(submission.worker_id)
+        if not await self._steps.generated(Ended(submission.id, submission.worker_id, entry.seconds)):
+            raise Superseded
+        self._dispatcher.gave_back(submission)
         await reached("after_history")
         return True
 
@@ -281,6 +340,10 @@ class _Silence:
             message = f"The worker was silent for {self._limit:.0f} s: {error.message}"
             kind = FailureKind.PROXY_AUTH if kind_of(error) is FailureKind.PROXY_AUTH else FailureKind.WORKER_LOST
             raise _lost(kind, message, was_running=was_running) from error
+
+
+def _pause(looks: int, *, hears: bool) -> float:
+    return _LOOKS_HEARING if hears else _LOOKS[min(looks, len(_LOOKS) - 1)]
 
 
 def _lost(kind: FailureKind, message: str, *, was_running: bool) -> SubmissionFailed:
@@ -314,7 +377,3 @@ def _raise_if_failed(entry: HistoryEntry) -> None:
     is_memory = entry.error is not None and entry.error.out_of_memory
     kind = FailureKind.OUT_OF_MEMORY if is_memory else FailureKind.EXECUTION_ERROR
     raise SubmissionFailed(Failure(kind, str(entry.error), was_running=True))
-
-
-def _age(moment: datetime) -> float:
-    return (datetime.now(UTC) - moment).total_seconds()
