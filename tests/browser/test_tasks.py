@@ -1,12 +1,14 @@
 """The list of tasks in a real Chromium: live progress, reasons, and the buttons that each state allows."""
 
 import json
+import re
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from comfylabel.accounts.schemas import Role
+from comfylabel.db.notifications import notify
 from tests.browser.conftest import DESK, PHONE, Check, People
 from tests.browser.site import HOSTILE, Site
 from tests.browser.sitting import Sitting
@@ -15,7 +17,7 @@ from tests.support.waiting import until
 BUTTONS = {
     "DRAFT": ["Pilot", "Freeze"],
     "FROZEN": ["Run"],
-    "RUNNING": ["Cancel"],
+    "RUNNING": ["Pause", "Cancel"],
     "DONE": [],
     "FAILED": ["Run what is missing"],
 }
@@ -60,20 +62,57 @@ async def test_progress_follows_by_itself(people: People, site: Site):
     await page.wait_for_selector(f"[data-shown][data-batch='{task.batches[0]}']")
 
 
-async def test_what_failed_is_told_with_its_reason(people: People, site: Site):
-    task = await site.add_task(notes="teapots", prompts=2, texts=["a teapot"], failed=[3])
-    reason = "execution error on node 3: out of memory"
-    await site.database.pool.execute("update batches set reason = $2 where task_id = $1", task.id, reason)
+async def test_what_failed_is_counted_on_the_card(people: People, site: Site):
+    await site.add_task(notes="teapots", prompts=2, failed=[3])
     page = await people.signed_in(Role.OPERATOR)
+
     await expect(card(page, "teapots").locator(".numbers")).to_contain_text("2 failed")
 
-    await page.get_by_role("button", name="More about teapots").click()
 
-    details = card(page, "teapots").locator(".details")
-    await expect(details.locator(".reasons")).to_contain_text(f"2 prompts: {reason}")
-    await expect(details.locator(".failed-prompts")).to_contain_text("a teapot")
-    await page.get_by_role("button", name="Less about teapots").click()
-    await expect(details).to_have_count(0)
+async def test_a_paused_task_says_so_and_can_be_resumed(people: People, site: Site):
+    task = await site.add_task("RUNNING", notes="harbour", finished=False)
+    page = await people.signed_in(Role.OPERATOR)
+
+    await card(page, "harbour").get_by_role("button", name="Pause").click()
+
+    await expect(card(page, "harbour").locator(".badge")).to_have_text("Paused")
+    await expect(card(page, "harbour")).to_contain_text("what is being made is kept, nothing new is sent")
+    assert await site.database.pool.fetchval("select paused_at is not null from tasks where id = $1", task.id)
+
+    await card(page, "harbour").get_by_role("button", name="Resume").click()
+
+    await expect(card(page, "harbour").locator(".badge")).to_have_text("Running")
+    assert await site.database.pool.fetchval("select paused_at is null from tasks where id = $1", task.id)
+
+
+async def test_a_change_is_heard_over_the_live_line(people: People, site: Site):
+    """No question is answered once the page stands: only events can bring the change."""
+    task = await site.add_task("RUNNING", prompts=3, finished=False, notes="harbour")
+    page = await people.signed_in(Role.OPERATOR)
+    numbers = card(page, "harbour").locator(".numbers")
+    await expect(numbers).to_contain_text("0 of 12 images")
+    await until(lambda: any("/api/events" in address for address in site.served))
+    await page.route(re.compile(r"/api/tasks(\?|$)"), _never)
+
+    await site.finish(task, slice(0, 2))
+    async with site.database.transaction() as connection:
+        await notify(connection, tasks=[task.id])
+
+    await expect(numbers).to_contain_text("8 of 12 images", timeout=9_000)
+
+
+async def _never(_: Route) -> None:
+    """The request stays without an answer."""
+
+
+async def test_a_new_task_appears_by_itself(people: People, site: Site):
+    await site.add_task("DONE", notes="old")
+    page = await people.signed_in(Role.OPERATOR)
+    await card(page, "old").wait_for()
+
+    await site.add_task("DRAFT", notes="new")
+
+    await expect(card(page, "new")).to_be_visible(timeout=15_000)
 
 
 async def test_freezing_asks_first(people: People, site: Site):
@@ -187,8 +226,6 @@ async def test_people_who_use_no_eyes_or_no_mouse(people: People, site: Site, ax
         await site.add_task(state, notes=f"task {state}", failed=[1] if state == "DONE" else [])
     page = await people.signed_in(Role.OPERATOR, device)
     await card(page, "task DONE").wait_for()
-    await page.get_by_role("button", name="More about task DONE").click()
-    await card(page, "task DONE").locator(".reasons").wait_for()
     await axe(page)
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out sideways"
 

@@ -5,22 +5,23 @@ import { firstLine } from '../src/ui/title.ts';
 import { duration, since, some } from '../src/ui/words.ts';
 
 const progress = { done: 0, failed: 0, pending: 0 };
-const verbs = (state: Parameters<typeof actionsOf>[0]['state'], failed = 0) =>
-  actionsOf({ state, progress: { ...progress, failed } }).map((action) => action.verb);
+const verbs = (state: Parameters<typeof actionsOf>[0]['state'], failed = 0, paused = false) =>
+  actionsOf({ state, paused, progress: { ...progress, failed } }).map((action) => action.verb);
 
 test('each state offers what the server allows in it, and nothing else', () => {
   assert.deepEqual(verbs('DRAFT'), ['pilot', 'freeze']);
   assert.deepEqual(verbs('FROZEN'), ['run']);
-  assert.deepEqual(verbs('RUNNING'), ['cancel']);
+  assert.deepEqual(verbs('RUNNING'), ['pause', 'cancel']);
+  assert.deepEqual(verbs('RUNNING', 0, true), ['resume', 'cancel']);
   assert.deepEqual(verbs('DONE'), []);
   assert.deepEqual(verbs('DONE', 3), ['run']);
   assert.deepEqual(verbs('FAILED'), ['run']);
 });
 
 test('there is something to export once there are images', () => {
-  assert.ok(canExport({ state: 'FAILED', progress: { ...progress, done: 1 } }));
-  assert.ok(!canExport({ state: 'RUNNING', progress }));
-  assert.ok(!canExport({ state: 'FROZEN', progress: { ...progress, done: 1 } }));
+  assert.ok(canExport({ state: 'FAILED', paused: false, progress: { ...progress, done: 1 } }));
+  assert.ok(!canExport({ state: 'RUNNING', paused: false, progress }));
+  assert.ok(!canExport({ state: 'FROZEN', paused: true, progress: { ...progress, done: 1 } }));
 });
 
 test('numbers and times read as people say them', () => {

@@ -362,6 +362,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/workers/activity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Activity
+         * @description What each worker did in the last minutes, and how long it ever waited for us.
+         */
+        get: operations["list_activity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/workers": {
         parameters: {
             query?: never;
@@ -959,6 +979,47 @@ export interface paths {
          * @description The canonical document of a frozen task, byte for byte; its SHA-256 is the task's `digest`.
          */
         get: operations["get_snapshot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/tasks/{task_id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Task Events
+         * @description `event: progress`, whose data is that of GET .../progress?limit=0: at once, and when it has changed.
+         */
+        get: operations["task_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All Events
+         * @description `event: task`, whose data is a row of GET /api/tasks, and `event: worker`: at once of the tasks that run and of
+         *     all workers, and then of whatever has changed.
+         */
+        get: operations["all_events"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1919,6 +1980,18 @@ export interface components {
             /** Error */
             error: null;
         };
+        /** Envelope[list[WorkerActivityAnswer]] */
+        Envelope_list_WorkerActivityAnswer__: {
+            /**
+             * Success
+             * @constant
+             */
+            success: true;
+            /** Data */
+            data: components["schemas"]["WorkerActivityAnswer"][];
+            /** Error */
+            error: null;
+        };
         /** Envelope[list[WorkerAnswer]] */
         Envelope_list_WorkerAnswer__: {
             /**
@@ -2028,6 +2101,28 @@ export interface components {
             /** Chunks */
             chunks: number[];
             pilot: components["schemas"]["PilotSummaryAnswer"] | null;
+        };
+        /**
+         * GapAnswer
+         * @description How long it stood still between two of our jobs while work was waiting, by its own clock; of all times.
+         */
+        GapAnswer: {
+            /** P50 Ms */
+            p50_ms: number | null;
+            /** P95 Ms */
+            p95_ms: number | null;
+            /** Histogram */
+            histogram: components["schemas"]["GapCountAnswer"][];
+        };
+        /**
+         * GapCountAnswer
+         * @description Pauses up to so many milliseconds and above the entry before; null: all that are longer.
+         */
+        GapCountAnswer: {
+            /** Le Ms */
+            le_ms: number | null;
+            /** Count */
+            count: number;
         };
         /**
          * GenerationAnswer
@@ -3273,6 +3368,33 @@ export interface components {
             /** Headroom */
             headroom: number;
         };
+        /**
+         * WorkerActivityAnswer
+         * @description `utilisation`: the share of the minutes in which it computed, from 0 to 1, null where it does not say;
+         *     `failures`: how many of each kind, of all times.
+         */
+        WorkerActivityAnswer: {
+            /**
+             * Worker Id
+             * Format: uuid
+             */
+            worker_id: string;
+            /** Name */
+            name: string;
+            /** Utilisation */
+            utilisation: number | null;
+            /** Images Per Second */
+            images_per_second: number | null;
+            /** Submissions */
+            submissions: number;
+            /** Images */
+            images: number;
+            /** Failures */
+            failures: {
+                [key: string]: number;
+            };
+            gap: components["schemas"]["GapAnswer"];
+        };
         /** WorkerAnswer */
         WorkerAnswer: {
             /**
@@ -4486,6 +4608,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Envelope_NoneType_"];
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    list_activity: {
+        parameters: {
+            query?: {
+                minutes?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Envelope_list_WorkerActivityAnswer__"];
                 };
             };
             /** @description Refused; `code` says why and never changes */
@@ -6170,6 +6332,84 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    task_events: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                task_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Open until one side ends it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Refused; `code` says why and never changes */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+            /** @description The server, its database or its store failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorEnvelope"];
+                };
+            };
+        };
+    };
+    all_events: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Open until one side ends it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
             };
             /** @description Refused; `code` says why and never changes */
             "4XX": {

@@ -9,13 +9,20 @@ const LOOKS: Record<Task['state'], [IconName, string]> = {
   FAILED: ['failed', 'Failed'],
 };
 
+export function stateWord(task: Pick<Task, 'state' | 'paused' | 'end_reason'>): string {
+  if (task.state === 'FAILED' && task.end_reason === 'cancelled') return 'Cancelled';
+  return isPaused(task) ? 'Paused' : LOOKS[task.state][1];
+}
+
 /** Shape, word and colour say the same. */
 export function StateBadge({ task }: { task: Task }) {
-  const [icon, usual] = LOOKS[task.state];
-  const word = task.state === 'FAILED' && task.end_reason === 'cancelled' ? 'Cancelled' : usual;
   return (
-    <span class="badge" data-state={task.state}>
-      <Icon name={icon} size={16} /> {word}
+    <span class="badge" data-state={isPaused(task) ? 'PAUSED' : task.state}>
+      <Icon name={isPaused(task) ? 'pause' : LOOKS[task.state][0]} size={16} /> {stateWord(task)}
     </span>
   );
+}
+
+function isPaused(task: Pick<Task, 'state' | 'paused'>): boolean {
+  return task.state === 'RUNNING' && task.paused;
 }

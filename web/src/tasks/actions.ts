@@ -3,6 +3,7 @@ import type { Verb } from './server';
 
 interface Standing {
   readonly state: 'DRAFT' | 'FROZEN' | 'RUNNING' | 'DONE' | 'FAILED';
+  readonly paused: boolean;
   readonly progress: { readonly done: number; readonly failed: number; readonly pending: number };
 }
 
@@ -23,7 +24,10 @@ export function actionsOf(task: Standing): Action[] {
     case 'FROZEN':
       return [{ verb: 'run', label: 'Run', primary: true }];
     case 'RUNNING':
-      return [{ verb: 'cancel', label: 'Cancel' }];
+      return [
+        task.paused ? { verb: 'resume', label: 'Resume', primary: true } : { verb: 'pause', label: 'Pause' },
+        { verb: 'cancel', label: 'Cancel' },
+      ];
     case 'DONE':
       return task.progress.failed > 0 ? [{ verb: 'run', label: 'Run what failed' }] : [];
     case 'FAILED':

@@ -6,6 +6,10 @@ import { lastPilot, type Pilot, type Task, type Verb } from './server';
 export async function askFirst(verb: Verb, task: Task, title: string): Promise<boolean> {
   const images = some(task.progress.total, 'image');
   switch (verb) {
+    // Each takes the other back.
+    case 'pause':
+    case 'resume':
+      return true;
     case 'pilot':
       return confirm({
         title: 'Start a pilot?',

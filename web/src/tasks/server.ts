@@ -4,8 +4,12 @@ import type { components } from '../api/schema';
 
 export type Task = components['schemas']['TaskRowAnswer'];
 export type Pilot = components['schemas']['PilotAnswer'];
-export type Progress = components['schemas']['ProgressAnswer'];
-export type Verb = 'pilot' | 'freeze' | 'run' | 'cancel';
+/** What a command changes at once; the rest of what follows from it is heard of. */
+export type Change = Partial<Pick<Task, 'state' | 'paused' | 'end_reason'>>;
+export type Verb = 'pilot' | 'freeze' | 'run' | 'pause' | 'resume' | 'cancel';
+
+/** Tells of every task that runs, and of every worker. */
+export const EVENTS = '/api/events';
 
 const PAGE = 20;
 
@@ -34,21 +38,23 @@ export async function workflowNames(signal: AbortSignal): Promise<Map<string, st
   return new Map(items.map((one) => [one.id, `${one.name} v${one.version}`]));
 }
 
-export async function command(taskId: string, verb: Verb): Promise<void> {
+export async function command(taskId: string, verb: Verb): Promise<Change> {
   const params = { path: { task_id: taskId } };
   switch (verb) {
     case 'pilot':
       // A pilot takes minutes: it is started here and looked at while it runs.
       await unwrap(api.POST('/api/tasks/{task_id}/pilot', { params, headers: { Prefer: 'respond-async' } }));
-      return;
+      return {};
     case 'freeze':
-      await unwrap(api.POST('/api/tasks/{task_id}/freeze', { params }));
-      return;
+      return { state: (await unwrap(api.POST('/api/tasks/{task_id}/freeze', { params }))).state };
     case 'run':
-      await unwrap(api.POST('/api/tasks/{task_id}/run', { params }));
-      return;
+      return { state: (await unwrap(api.POST('/api/tasks/{task_id}/run', { params }))).state };
+    case 'pause':
+      return unwrap(api.POST('/api/tasks/{task_id}/pause', { params }));
+    case 'resume':
+      return unwrap(api.POST('/api/tasks/{task_id}/resume', { params }));
     case 'cancel':
-      await unwrap(api.POST('/api/tasks/{task_id}/cancel', { params }));
+      return unwrap(api.POST('/api/tasks/{task_id}/cancel', { params }));
   }
 }
 
@@ -56,18 +62,12 @@ export async function command(taskId: string, verb: Verb): Promise<void> {
 export async function lastPilot(taskId: string, signal: AbortSignal): Promise<Pilot | null> {
   const path = { task_id: taskId };
   const task = await unwrap(api.GET('/api/tasks/{task_id}', { params: { path, query: { limit: 1 } }, signal }));
-  return task.pilot && unwrap(api.GET('/api/tasks/{task_id}/pilot', { params: { path }, signal }));
+  return task.pilot && pilotOf(taskId, signal);
 }
 
-export async function progress(taskId: string, limit: number, signal: AbortSignal): Promise<Progress> {
-  const params = { path: { task_id: taskId }, query: { limit } };
-  return unwrap(api.GET('/api/tasks/{task_id}/progress', { params, signal }));
-}
-
-export async function promptTexts(taskId: string, limit: number, signal: AbortSignal): Promise<Map<string, string>> {
-  const params = { path: { task_id: taskId }, query: { limit } };
-  const page = await unwrap(api.GET('/api/tasks/{task_id}/prompts', { params, signal }));
-  return new Map(page.items.map((prompt) => [prompt.id, prompt.text]));
+/** Of a task that had one. */
+export async function pilotOf(taskId: string, signal: AbortSignal): Promise<Pilot> {
+  return unwrap(api.GET('/api/tasks/{task_id}/pilot', { params: { path: { task_id: taskId } }, signal }));
 }
 
 export function exportAddress(taskId: string): string {

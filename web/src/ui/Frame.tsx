@@ -8,7 +8,11 @@ import { lazy } from './lazy';
 import { Notice } from './Notice';
 
 const TaskList = lazy(() => import('../tasks/TaskList').then((page) => page.TaskList));
+const TaskPage = lazy(() => import('../progress/TaskPage').then((page) => page.TaskPage));
+const WorkersPage = lazy(() => import('../workers/WorkersPage').then((page) => page.WorkersPage));
 const LabelList = lazy(() => import('../label/LabelList').then((page) => page.LabelList));
+
+const TASK_PATH = /^\/tasks\/([0-9a-f-]{36})$/;
 
 export function Frame({ at }: { at: string }) {
   if (away.value) return <Away />;
@@ -28,6 +32,9 @@ export function Frame({ at }: { at: string }) {
 function Page({ at }: { at: string }) {
   if (at === '/') return <Home />;
   if (at === '/tasks' && isOperator()) return <TaskList />;
+  const task = TASK_PATH.exec(at)?.[1];
+  if (task && isOperator()) return <TaskPage key={task} taskId={task} />;
+  if (at === '/workers' && me.value?.role === 'admin') return <WorkersPage />;
   if (at === '/label') return <LabelList />;
   return (
     <Notice icon="empty" title="There is nothing here">
@@ -56,6 +63,7 @@ function Masthead() {
       {isOperator() && (
         <nav class="tabs" aria-label="Pages">
           <Tab to="/tasks">Tasks</Tab>
+          {me.value?.role === 'admin' && <Tab to="/workers">Workers</Tab>}
           <Tab to="/label">Label</Tab>
         </nav>
       )}
@@ -71,7 +79,7 @@ function Masthead() {
 
 function Tab({ to, children }: { to: string; children: ComponentChildren }) {
   return (
-    <a href={to} aria-current={path.value === to ? 'page' : undefined}>
+    <a href={to} aria-current={path.value === to ? 'page' : path.value.startsWith(`${to}/`) ? 'true' : undefined}>
       {children}
     </a>
   );

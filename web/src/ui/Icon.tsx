@@ -6,6 +6,7 @@ const PATHS = {
   draft: 'M4 20h4L19 9l-4-4L4 16zM13 7l4 4',
   frozen: 'M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3',
   running: 'M8 5.5v13l11-6.5z',
+  pause: 'M8 5v14M16 5v14',
   failed: 'M6 6l12 12M18 6L6 18',
   away: 'M3 4l18 16M8.5 8.7A6 6 0 0 0 6 20h11M11 6.2A6 6 0 0 1 18 12a4 4 0 0 1 3 6',
   waiting: 'M12 7v5l3 2M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18z',
