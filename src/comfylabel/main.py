@@ -32,6 +32,7 @@ from comfylabel.annotations.routes import router as annotations_router
 from comfylabel.annotations.service import AnnotationService
 from comfylabel.comfy.client import worker_session
 from comfylabel.comfy.errors import WorkerError
+from comfylabel.db.notifications import Notifications
 from comfylabel.db.pool import Database
 from comfylabel.errors import ComfyLabelError
 from comfylabel.exports.routes import router as exports_router
@@ -47,6 +48,8 @@ from comfylabel.settings import Settings
 from comfylabel.storage.routes import router as images_router
 from comfylabel.storage.signing import Signer
 from comfylabel.storage.store import ObjectStore
+from comfylabel.tasks.events_routes import router as events_router
+from comfylabel.tasks.live import Live
 from comfylabel.tasks.pilot_service import PilotService
 from comfylabel.tasks.progress_service import ProgressService
 from comfylabel.tasks.prompts_service import PromptService
@@ -56,6 +59,8 @@ from comfylabel.tasks.service import TaskService
 from comfylabel.tasks.task_workers import TaskWorkers
 from comfylabel.variable_pools.routes import router as variable_pools_router
 from comfylabel.variable_pools.service import VariablePoolService
+from comfylabel.workers.activity import WorkerActivity
+from comfylabel.workers.activity_routes import router as activity_router
 from comfylabel.workers.encryption import Vault
 from comfylabel.workers.inventories import Inventories
 from comfylabel.workers.passthrough import Passthrough
@@ -96,6 +101,7 @@ def create_app(settings: Settings, *, database_url: str) -> FastAPI:
             open_things.push_async_callback(labelling.close)
             app.state.worker_session = await open_things.enter_async_context(worker_session(GuardedResolver()))
             compose(app, settings, database, labelling)
+            await open_things.enter_async_context(live_updates(app.state.live, database_url))
             yield
 
     app = FastAPI(
@@ -189,6 +195,8 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
     state.tasks = TaskService(database, Readiness(database, state.inventories), state.workflows.verify)
     state.progress = ProgressService(database, state.tasks.waiting_for)
     state.task_workers = TaskWorkers(database, state.tasks)
+    state.activity = WorkerActivity(database)
+    state.live = Live(state.progress, state.activity)
     state.prompts = PromptService(database)
     state.pilots = PilotService(database, state.tasks, wait_seconds=settings.pilot_wait_seconds)
     state.exports = ExportService(database, state.store, secret)
@@ -196,6 +204,20 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
     state.ab_tests = AbTestService(database, settings.image_origins)
     state.dispenser = Dispenser(labelling, state.ab_tests, state.signer.signed_url)
     state.annotations = AnnotationService(labelling, state.ab_tests, state.signer.signed_url, state.dispenser.came_back)
+
+
+@asynccontextmanager
+async def live_updates(live: Live, database_url: str) -> AsyncIterator[None]:
+    """Listens to the database by a connection of its own, and tells the live pages."""
+    notifications = Notifications(database_url, live.heard, live.line_is_back)
+    tasks = [asyncio.create_task(notifications.run()), asyncio.create_task(live.run())]
+    try:
+        yield
+    finally:
+        live.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def object_infos(state: State) -> list[tuple[str, Mapping[str, Any]]]:
@@ -232,12 +254,14 @@ ROUTERS = (
     images_router,
     label_page_router,
     accounts_router,
+    activity_router,
     workers_router,
     passthrough_router,
     workflows_router,
     variable_pools_router,
     ab_tests_router,
     tasks_router,
+    events_router,
     exports_router,
     maintenance_router,
     probes_router,

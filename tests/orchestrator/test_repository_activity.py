@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -19,7 +20,7 @@ from tests.support.waiting import until
 
 
 def plan_of(task: rows.TaskRows, **changes) -> Plan:
-    values = {
+    values: dict[str, Any] = {
         "task_id": task.id, "prompt_id": task.prompts[0], "chunk": 0, "pilot_id": None,
         "workflow_id": task.workflow_id, "priority": 0, "graph": rows.GRAPH,
         "bindings": Bindings.from_json(rows.BINDINGS), "text": "", "seed": 1, "batch_size": 4,

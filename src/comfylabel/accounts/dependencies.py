@@ -1,5 +1,6 @@
 """What a route declares to say who may call it: `Anyone` (signed in), `Operator`, `Admin`."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -37,6 +38,22 @@ def at_least(needed: Role) -> Any:
     return Depends(allowed)
 
 
+async def _still_operator(
+    request: Request,
+    session: Annotated[str | None, Depends(_session_cookie)],
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Callable[[], Awaitable[bool]]:
+    """Asks again whether the caller is one: for answers that go on after the question."""
+    accounts: AccountService = request.app.state.accounts
+
+    async def allowed() -> bool:
+        principal = await accounts.principal(session=session, token=bearer.credentials if bearer else None)
+        return principal is not None and principal.role.covers(Role.OPERATOR)
+
+    return allowed
+
+
 Anyone = Annotated[Principal, Depends(signed_in)]
 Operator = Annotated[Principal, at_least(Role.OPERATOR)]
 Admin = Annotated[Principal, at_least(Role.ADMIN)]
+StillOperator = Annotated[Callable[[], Awaitable[bool]], Depends(_still_operator)]

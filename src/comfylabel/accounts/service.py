@@ -6,6 +6,7 @@ from uuid import UUID
 from comfylabel.accounts import credentials, repository
 from comfylabel.accounts.passwords import PasswordGate, hash_password, password_matches
 from comfylabel.accounts.schemas import ApiToken, Principal, Role, Session, SignInLink, User
+from comfylabel.db.notifications import notify
 from comfylabel.db.pool import Connection, Database
 from comfylabel.errors import Conflict, Forbidden, InvalidField, NotFound, NotSignedIn
 
@@ -75,6 +76,7 @@ class AccountService:
             return
         async with self._database.transaction() as connection:
             await repository.end_session(connection, credentials.hash_of(session))
+            await notify(connection, users=[principal.user_id])
             await repository.audit(connection, principal.user_id, "signed_out", principal.name)
 
     async def change_own_password(
@@ -95,6 +97,7 @@ class AccountService:
         async with self._database.transaction() as connection:
             await repository.set_password_hash(connection, principal.user_id, new_hash)
             await repository.end_other_sessions(connection, principal.user_id, credentials.hash_of(session or ""))
+            await notify(connection, users=[principal.user_id])
             await repository.withdraw_links(connection, principal.user_id)
             await repository.audit(connection, principal.user_id, "password_changed", principal.name)
 
@@ -131,6 +134,7 @@ class AccountService:
             changed = await repository.change_user(
                 connection, user_id, name=name or user.name, role=role, disabled=disabled
             )
+            await notify(connection, users=[user_id])
             if disabled:
                 await repository.end_sessions(connection, user_id)
                 await repository.withdraw_links(connection, user_id)
@@ -191,6 +195,7 @@ class AccountService:
             name = await repository.revoke_token(connection, token_id, principal.user_id)
             if name is None:
                 raise NotFound(f"You have no API token {token_id}.")
+            await notify(connection, users=[principal.user_id])
             await repository.audit(connection, principal.user_id, "token_revoked", name)
 
 

@@ -64,6 +64,8 @@ async def serve(settings: Settings, database_url: str, *, listener: socket.socke
             await print_address(app, settings)
         await asyncio.shield(serving)
     except asyncio.CancelledError:
+        if server.started:
+            app.state.live.close()  # a stream has no end of its own: uvicorn would wait for it
         server.should_exit = True
         await serving
         raise

@@ -6,6 +6,7 @@ from uuid import UUID
 from comfylabel.db.notifications import notify
 from comfylabel.db.pool import Connection
 from comfylabel.orchestrator.figures import Figures
+from comfylabel.workers.activity_repository import GAP_COLUMNS
 
 _PATIENCE = "set local lock_timeout = '500ms'"
 # Their rows stay until we are done, and whoever was deleted meanwhile needs no figures. Tasks first, as everywhere.
@@ -24,15 +25,14 @@ on conflict (worker_id, minute, task_id) do update set
   failures = old.failures + excluded.failures, busy_seconds = old.busy_seconds + excluded.busy_seconds
 """
 
-_GAP_COLUMNS = ("gaps_10", "gaps_30", "gaps_100", "gaps_300", "gaps_1000", "gaps_3000", "gaps_more")
 _TOTALS = f"""
-insert into worker_totals as old (worker_id, submissions, images, busy_seconds, gap_seconds, {", ".join(_GAP_COLUMNS)})
+insert into worker_totals as old (worker_id, submissions, images, busy_seconds, gap_seconds, {", ".join(GAP_COLUMNS)})
 select * from unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::float8[], $5::float8[],
-  {", ".join(f"${number}::bigint[]" for number in range(6, 6 + len(_GAP_COLUMNS)))}) order by 1
+  {", ".join(f"${number}::bigint[]" for number in range(6, 6 + len(GAP_COLUMNS)))}) order by 1
 on conflict (worker_id) do update set
   submissions = old.submissions + excluded.submissions, images = old.images + excluded.images,
   busy_seconds = old.busy_seconds + excluded.busy_seconds, gap_seconds = old.gap_seconds + excluded.gap_seconds,
-  {", ".join(f"{column} = old.{column} + excluded.{column}" for column in _GAP_COLUMNS)}
+  {", ".join(f"{column} = old.{column} + excluded.{column}" for column in GAP_COLUMNS)}
 """
 
 _FAILURES = """
