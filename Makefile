@@ -8,7 +8,7 @@ WEB_SOURCES := $(shell find web -name node_modules -prune -o -name tests -prune 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run install web test lint test-browser test-real-comfyui bench openapi schema
+.PHONY: help run install web test lint test-browser test-real-comfyui chaos bench openapi schema
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ web: ## Build the web UI, if its sources changed
 	@$(MAKE) --no-print-directory install
 
 test: $(VENV)/test-installed ## Install what the tests need and run all that need no browser (JOBS=1 for one at a time)
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not real_comfyui and not browser" $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not real_comfyui and not browser and not chaos" $(ARGS)
 
 test-browser: $(VENV)/test-installed ## The screens in a real Chromium, which is installed where there is none
 	@# Before the clock of any test runs; where there is none to be had, the tests say so themselves.
@@ -38,6 +38,9 @@ lint: $(VENV)/test-installed ## ruff, mypy in strict mode, and the order of impo
 
 test-real-comfyui: $(VENV)/test-installed ## Run the conformance cases and the pipeline on a genuine ComfyUI (CPU, 350 MB once)
 	@$(BIN)/python -m tests.conformance.real_comfyui.run $(ARGS)
+
+chaos: $(VENV)/test-installed ## Break everything at random and have the rest judged (SEED=n MINUTES=n; 10 minutes by default)
+	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10) $(ARGS)
 
 bench: $(VENV)/test-installed ## Measure and compare with the targets; ONLY=name for those that begin so
 	@ONLY=$(ONLY) $(BIN)/python -m bench

@@ -19,6 +19,7 @@ from pathlib import Path
 from tests.chaos.one_run import Plan, Result, run
 
 CHAOS_SECONDS = 20.0  # of one run; about a minute goes by with its beginning, its end and its audit
+SHOWN = 20  # lines of a run; all of them are kept
 
 
 def main() -> None:
@@ -56,9 +57,12 @@ async def _one(seed: int, asked: argparse.Namespace) -> Result:
     )
     if result.troubles:
         _say(f"  unforeseen in our logs: {_listed(result.troubles)}")
-    for line in result.violations:
+    for line in result.violations[:SHOWN]:
         _say(f"  {line}")
+    if len(result.violations) > SHOWN:
+        _say(f"  and {len(result.violations) - SHOWN} more, in violations.txt")
     if result.violations or asked.keep:
+        (directory / "violations.txt").write_text("".join(f"{line}\n" for line in result.violations))
         _say(f"  what is left of seed {seed}: {directory}")
     else:
         shutil.rmtree(directory, ignore_errors=True)

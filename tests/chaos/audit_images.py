@@ -115,7 +115,7 @@ def every_done_image_is_what_its_worker_made(evidence: Evidence) -> Iterator[str
             yield f"image {row['id']}: worker {row['worker_id']} was never sent {row['submission_id']}"
             continue
         was = (sent["text"], sent["seed"], sent["batch_size"], sent["width"], sent["height"])
-        says = (texts[row["prompt_id"]], row["seed_value"], row["batch_size"], row["width"], row["height"])
+        says = (texts.get(row["prompt_id"]), row["seed_value"], row["batch_size"], row["width"], row["height"])
         if was != says:
             yield f"image {row['id']} says {says}; its worker was sent {was}"
         pixels = replay.pixels.get(str(row["submission_id"]), [])

@@ -63,7 +63,7 @@ def what_was_sent_is_what_the_row_says(evidence: Evidence) -> Iterator[str]:
             if event["event"] != "post" or row is None:
                 continue
             sent = (event["text"], event["seed"], event["batch_size"])
-            says = (texts[row["prompt_id"]], row["seed_value"], row["batch_size"])
+            says = (texts.get(row["prompt_id"]), row["seed_value"], row["batch_size"])
             if sent != says:
                 yield f"submission {row['id']} says {says}; sent was {sent}"
 

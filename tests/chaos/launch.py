@@ -1,7 +1,7 @@
 """Starts `serve` or `orchestrate` with less patience than people have, a wall clock that may jump, steps that may be
 slow, and, when asked, one rule of the product broken (tests/chaos/broken_rules.py).
 
-python -m tests.chaos.launch serve|orchestrate CONTROL_FILE [--break RULE] [-- arguments of the command]
+python -m tests.chaos.launch serve|orchestrate CONTROL_FILE [--break RULE] [arguments of the command]
 """
 
 import argparse
@@ -104,8 +104,7 @@ def main() -> None:
     parser.add_argument("command", choices=("serve", "orchestrate"))
     parser.add_argument("control", type=Path)
     parser.add_argument("--break", dest="rule")
-    parser.add_argument("rest", nargs="*")
-    asked = parser.parse_args()
+    asked, rest = parser.parse_known_args()
     hurry()
     control = Control(asked.control)
     shift_clock(control)
@@ -114,7 +113,7 @@ def main() -> None:
         broken_rules.RULES[asked.rule]()
     if asked.command == "orchestrate":
         sys.exit(orchestrate())
-    serve(asked.rest)
+    serve(rest)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tests.chaos.stage import Cast, Stage, running_stage
 
 # From the last fault to the end of the last task. Seen: 3 to 25 s on an idle machine; this one may be busy.
 END_SECONDS = 180
+WORK_SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +42,18 @@ class Plan:
     @classmethod
     def of(cls, seed: int, chaos_seconds: float) -> "Plan":
         rng = random.Random(seed)
+        limits = tuple(rng.choice((1, 2, 3)) for _ in range(rng.choice((2, 3, 3))))
+        job_seconds = rng.choice((0.2, 0.4, 0.7))
+        # Two submissions a prompt, or three: without trouble, workers would be busy for about this share of the time.
+        prompts = int(WORK_SHARE * chaos_seconds * len(limits) / job_seconds / 2.2)
         return cls(
             seed=seed,
             chaos_seconds=chaos_seconds,
             orchestrators=rng.choice((2, 2, 3)),
             apis=rng.choice((1, 2)),
-            limits=tuple(rng.choice((1, 2, 3)) for _ in range(rng.choice((2, 3, 3)))),
-            job_seconds=rng.choice((0.2, 0.4, 0.7)),
-            prompts=(rng.randint(8, 14), rng.randint(8, 12), rng.randint(4, 6)),
+            limits=limits,
+            job_seconds=job_seconds,
+            prompts=(prompts // 2 + 1, prompts // 3 + 1, prompts // 6 + 2),
             strangers=rng.random() < 0.4,
             again=rng.random() < 0.7,
         )
@@ -65,12 +70,23 @@ class Result:
     seconds: float = 0.0
 
 
-async def run(plan: Plan, directory: Path, *, rule: str | None = None, faults: bool = True) -> Result:
+async def run(
+    plan: Plan,
+    directory: Path,
+    *,
+    rule: str | None = None,
+    strikes: Iterable[str] | None = None,
+    afterwards: Callable[[Path], Awaitable[None]] | None = None,
+) -> Result:
+    """`strikes`: these faults in place of the seed's; `afterwards` looks at it all while it still runs."""
     began = time.monotonic()
     result = Result(plan.seed)
     cast = Cast(plan.orchestrators, plan.apis, plan.limits, plan.job_seconds, rule)
     async with running_stage(directory, cast) as stage:
-        await _Drama(stage, plan, random.Random(plan.seed + 1), result).play(faults=faults)
+        rng = random.Random(plan.seed + 1)
+        await _Drama(stage, plan, rng, result).play(rounds(rng) if strikes is None else strikes)
+        if afterwards is not None:
+            await afterwards(directory)
     result.seconds = time.monotonic() - began
     result.troubles += _troubles(directory)
     return result
@@ -85,7 +101,7 @@ class _Drama:
     tasks: list[str] = field(default_factory=list)
     is_over: bool = False
 
-    async def play(self, *, faults: bool) -> None:
+    async def play(self, strikes: Iterable[str]) -> None:
         injector = Injector(self.stage, self.rng)
         await self._set_up()
         people = [Annotator(self.stage, number, random.Random(self.plan.seed + 2 + number)) for number in (0, 1)]
@@ -94,8 +110,7 @@ class _Drama:
         labelling = [asyncio.create_task(person.label(lambda: self.tasks, lambda: self.is_over)) for person in people]
         injector.tasks = self.tasks
         await self._begin(injector)
-        if faults:
-            await self._trouble(injector)
+        await self._trouble(injector, strikes)
         await injector.heal()
         try:
             await self._come_to_an_end()
@@ -116,7 +131,7 @@ class _Drama:
             worker.takes_strangers = self.plan.strangers and number == 0
             body = {"name": f"gpu-{number}", "base_url": worker.url, "max_concurrent_jobs": worker.limit, "priority": 0}
             worker.id = (await call("POST", "/api/workers", json=body))["id"]
-        items = [f"subject {number}" for number in range(50)]
+        items = [f"subject {number}" for number in range(sum(self.plan.prompts))]
         pool = {"name": "subject", "mode": "permutation", "items": items}
         pool_id = (await call("POST", "/api/variable-pools", json=pool))["id"]
         workflows = [await self._workflow("native", native()), await self._workflow("looped", looped())]
@@ -152,9 +167,9 @@ class _Drama:
 
     # --- meanwhile
 
-    async def _trouble(self, injector: Injector) -> None:
+    async def _trouble(self, injector: Injector, strikes: Iterable[str]) -> None:
         over_at = time.monotonic() + self.plan.chaos_seconds
-        for kind in rounds(self.rng):
+        for kind in strikes:
             await asyncio.sleep(self.rng.uniform(0.1, 0.8))
             if time.monotonic() > over_at:
                 return

@@ -178,7 +178,7 @@ def _engage(stage: Stage, cast: Cast) -> None:
     def replica(command: str, number: int, *rest: str) -> Replica:
         control = directory / f"{command}-{number}.control"
         extra = ["--break", cast.rule] if cast.rule and command == "orchestrate" else []
-        arguments = [command, str(control), *extra, "--", *rest]
+        arguments = [command, str(control), *extra, *rest]
         output = directory / f"{command}-{number}.log"
         return Replica(
             Program(f"{command}-{number}", "tests.chaos.launch", arguments, output, environment), Control(control)

@@ -11,14 +11,13 @@ It belongs to the worker's disk: kill -9 of the worker ends no line and loses no
     deleted  somebody took it out of the queue
 """
 
-import hashlib
 import json
 import os
 import time
 from pathlib import Path
 from typing import Any
 
-from comfylabel.comfy.simulator.pictures import Picture, draw
+from comfylabel.comfy.simulator.pictures import Picture, digests
 from comfylabel.comfy.simulator.queue import Item, SubmissionQueue
 
 
@@ -81,7 +80,7 @@ class LoggingQueue(SubmissionQueue):
     def _pixels(self, entry: dict[str, Any]) -> list[str]:
         images = [image for output in entry["outputs"].values() for image in output.get("images", [])]
         places = [(image["type"], image["subfolder"], image["filename"]) for image in images]
-        return [hashlib.sha256(draw(self.pictures[place]).write_to_memory()).hexdigest() for place in places]
+        return [digests(self.pictures[place]).pixels for place in places]
 
 
 def _outcome(entry: dict[str, Any]) -> str:
