@@ -134,6 +134,8 @@ async def test_no_id_leads_out_of_the_history(desk: Desk, identity: str):
     before = len(desk.simulator.requests)
     answer = await desk.admin.get(desk.path(f"history/{identity}"))
     assert answer.status_code in (404, 405, 422)
+    if answer.status_code == 422:
+        assert answer.json()["error"] == "prompt_id must be 1 to 200 letters, digits, hyphens or underscores."
     assert [path for _, path in list(desk.simulator.requests)[before:] if path != "/ws"] == []
 
 

@@ -18,7 +18,7 @@ from comfylabel.comfy.graph import Graph
 from comfylabel.comfy.schemas import HistoryEntry, QueueSnapshot
 from comfylabel.db.pool import Database
 from comfylabel.generations.states import SubmissionState
-from comfylabel.orchestrator import queue_gate, repository
+from comfylabel.orchestrator import queue_gate, repository, workers_repository
 from comfylabel.orchestrator.activity import Recorder
 from comfylabel.orchestrator.cancelling import withdraw_from_worker
 from comfylabel.orchestrator.clock import clock
@@ -294,7 +294,9 @@ class SubmissionLife:
                 if queue and identity in queue.ids:
                     is_waiting = identity in queue.pending
                 if absences >= _ABSENCES:
-                    raise _lost(FailureKind.WORKER_RESTARTED, _FORGOTTEN, was_running=was_running())
+                    # A drained worker has it no more because we took it back, and died before we could write it down.
+                    blamed = was_running() and await self._is_enabled(submission.worker_id)
+                    raise _lost(FailureKind.WORKER_RESTARTED, _FORGOTTEN, was_running=blamed)
                 _note_place(deadline, queue, identity, has_begun=listener.has_begun(identity), now=clock())
             except WorkerError as error:
                 silence.goes_on(error, was_running=was_running())
@@ -311,6 +313,10 @@ class SubmissionLife:
     async def _is_open(self, submission: Submission) -> bool:
         async with self._database.connection() as connection:
             return await repository.is_open(connection, submission.id)
+
+    async def _is_enabled(self, worker_id: UUID) -> bool:
+        async with self._database.connection() as connection:
+            return await workers_repository.is_enabled(connection, worker_id)
 
     async def _note_end(self, submission: Submission, entry: HistoryEntry) -> bool:
         """False: it was noted before a restart of ours."""

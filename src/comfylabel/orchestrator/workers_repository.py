@@ -49,3 +49,10 @@ async def refusals(connection: Connection) -> dict[UUID, frozenset[UUID]]:
     for row in await connection.fetch(_REFUSALS):
         found[row["worker_id"]].add(row["workflow_id"])
     return {worker: frozenset(workflows) for worker, workflows in found.items()}
+
+
+_IS_ENABLED = "select enabled and removed_at is null from workers where id = $1"
+
+
+async def is_enabled(connection: Connection, worker_id: UUID) -> bool:
+    return bool(await connection.fetchval(_IS_ENABLED, worker_id))

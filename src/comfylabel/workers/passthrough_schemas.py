@@ -1,14 +1,24 @@
 """Bodies and answers of what an admin does to a worker directly."""
 
+import re
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, StrictBool
 
 from comfylabel.comfy.schemas import Outcome
 
-# Of an id that travels in a path: ours and ComfyUI's own are UUIDs, older servers took any text.
-SubmissionId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,200}$")]
+_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+
+def _fits_a_path(text: str) -> str:
+    """Ours and ComfyUI's own are UUIDs; older servers took any text, which could lead elsewhere in a path."""
+    if not _ID.fullmatch(text):
+        raise ValueError("must be 1 to 200 letters, digits, hyphens or underscores")
+    return text
+
+
+SubmissionId = Annotated[str, AfterValidator(_fits_a_path)]
 
 
 class InterruptBody(BaseModel):
