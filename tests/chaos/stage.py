@@ -70,7 +70,7 @@ class Worker:
                 aiohttp.ClientSession(timeout=timeout) as session,
                 session.get(f"{self.url}/simulator/faults") as told,
             ):
-                return told.status == 200
+                return told.status == 200 and self.program.is_up
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
 
@@ -200,8 +200,8 @@ def _engage(stage: Stage, cast: Cast) -> None:
 async def _supervise(stage: Stage) -> None:
     while True:
         await asyncio.sleep(SUPERVISION_SECONDS)
-        for replica in (*stage.apis, *stage.orchestrators):
-            await replica.program.stay_up()
+        for program in _programs(stage):
+            await program.stay_up()
 
 
 def _programs(stage: Stage) -> list[Program]:
