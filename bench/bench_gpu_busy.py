@@ -3,6 +3,7 @@
 import tempfile
 from collections import defaultdict
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from bench.at_work import server_at_work
@@ -43,9 +44,8 @@ class Run:
     def share(self) -> float:
         of_worker: dict[str, list[tuple[float, float]]] = defaultdict(list)
         for job in self.jobs:
-            assert job.started
-            assert job.ended
-            of_worker[job.worker].append((job.started, job.ended))
+            if job.started:
+                of_worker[job.worker].append((job.started, job.ended or inf))
         assert len(of_worker) == self.workers, "a worker got nothing"
         return busy_share(of_worker.values(), self.begun, self.last_sent)
 

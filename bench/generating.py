@@ -162,10 +162,14 @@ class Made:
     orchestrator_cpu: float
     loop_cpu: float  # the thread of its event loop; the other threads check and store images
     cpu: str
+    tried_again: dict[str, int]  # submissions that brought no image, by what became of them
 
     def sentence(self, submissions: int) -> str:
         each, loop = (1000 * seconds / submissions for seconds in (self.orchestrator_cpu, self.loop_cpu))
-        return f"{self.cpu}; the orchestrator took {each:.1f} ms a submission, {loop:.1f} of them its event loop."
+        again = ", ".join(f"{count} {kind}" for kind, count in self.tried_again.items())
+        return f"{self.cpu}; the orchestrator took {each:.1f} ms a submission, {loop:.1f} of them its event loop." + (
+            f" Submissions that were tried again: {again}." if again else ""
+        )
 
 
 @asynccontextmanager
@@ -191,7 +195,17 @@ async def make(at_work: AtWork, api: Api, task_id: str, orchestrator: int, worke
     await api.post(f"/api/tasks/{task_id}/run")
     await until_made(api, task_id)
     seconds, spent = time.perf_counter() - begun, cpu.spent()
-    return Made(seconds, spent["the orchestrator"], main_thread_seconds(orchestrator) - loop, cpu.sentence())
+    loop_cpu = main_thread_seconds(orchestrator) - loop
+    return Made(seconds, spent["the orchestrator"], loop_cpu, cpu.sentence(), await _tried_again(at_work, task_id))
+
+
+async def _tried_again(at_work: AtWork, task_id: str) -> dict[str, int]:
+    rows = await at_work.database.pool.fetch(
+        "select coalesce(error->>'class', state) as kind, count(*) from submissions"
+        " where task_id = $1 and state not in ('generated', 'ingested') group by 1",
+        task_id,
+    )
+    return {row["kind"]: row["count"] for row in rows}
 
 
 async def progress(api: Api, task_id: str) -> Any:
