@@ -111,6 +111,8 @@ class RealComfyUI:
             "HF_HUB_OFFLINE": "1",
             "TRANSFORMERS_OFFLINE": "1",
             "DO_NOT_TRACK": "1",
+            # Two threads of torch wait for each other by spinning: on a busy machine that takes minutes.
+            "OMP_NUM_THREADS": "1",
         }
         with self.log.open("ab") as output:  # a server that is started again goes on in its log
             server = subprocess.Popen(

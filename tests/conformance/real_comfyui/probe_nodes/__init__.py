@@ -50,15 +50,11 @@ class ProbeSleep:
 
 
 class ProbeRaise:
-    """With `above`, fails for pictures of more pixels in all and passes the others on: a worker of little memory.
-
-    With `times`, fails so often and passes on what comes then, in the life of the server, for each `nonce`.
-    """
+    """With `above`, fails for pictures of more pixels in all and passes the others on: a worker of little memory."""
 
     CATEGORY = "probe"
     RETURN_TYPES = ("IMAGE",)
     FUNCTION = "run"
-    failed: ClassVar[Counter[int]] = Counter()
     FAILURES: ClassVar[dict[str, Any]] = {
         "value_error": lambda: ValueError("probe value error"),
         "cuda_oom": lambda: torch.cuda.OutOfMemoryError(OUT_OF_MEMORY),
@@ -72,17 +68,43 @@ class ProbeRaise:
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
         return {
             "required": {"image": ("IMAGE",), "kind": (list(cls.FAILURES),), "nonce": NONCE},
-            "optional": {
-                "above": ("INT", {"default": 0, "min": 0, "max": 2**53}),
-                "times": ("INT", {"default": 2**53, "min": 0, "max": 2**53}),
-            },
+            "optional": {"above": ("INT", {"default": 0, "min": 0, "max": 2**53})},
         }
 
-    def run(self, image: Any, kind: str, nonce: int, above: int = 0, times: int = 2**53) -> tuple[Any]:
-        is_large = image.shape[0] * image.shape[1] * image.shape[2] > above
-        if is_large and self.failed[nonce] < times:
-            self.failed[nonce] += 1
+    def run(self, image: Any, kind: str, nonce: int, above: int = 0) -> tuple[Any]:
+        del nonce
+        if image.shape[0] * image.shape[1] * image.shape[2] > above:
             failure = self.FAILURES[kind]()
+            raise failure
+        return (image,)
+
+
+class ProbeRaiseAtFirst:
+    """Fails so many `times` in the life of the server, for each `nonce`, and passes on what comes then.
+
+    The simulator has none: it is told how often to fail.
+    """
+
+    CATEGORY = "probe"
+    RETURN_TYPES = ("IMAGE",)
+    FUNCTION = "run"
+    failed: ClassVar[Counter[int]] = Counter()
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        return {
+            "required": {
+                "image": ("IMAGE",),
+                "kind": (list(ProbeRaise.FAILURES),),
+                "times": ("INT", {"default": 1, "min": 0, "max": 2**53}),
+                "nonce": NONCE,
+            }
+        }
+
+    def run(self, image: Any, kind: str, times: int, nonce: int) -> tuple[Any]:
+        if self.failed[nonce] < times:
+            self.failed[nonce] += 1
+            failure = ProbeRaise.FAILURES[kind]()
             raise failure
         return (image,)
 
@@ -102,5 +124,10 @@ class ProbeTextOut:
         return {"ui": {"text": [text]}}
 
 
-NODE_CLASS_MAPPINGS = {"ProbeSleep": ProbeSleep, "ProbeRaise": ProbeRaise, "ProbeTextOut": ProbeTextOut}
+NODE_CLASS_MAPPINGS = {
+    "ProbeSleep": ProbeSleep,
+    "ProbeRaise": ProbeRaise,
+    "ProbeRaiseAtFirst": ProbeRaiseAtFirst,
+    "ProbeTextOut": ProbeTextOut,
+}
 NODE_DISPLAY_NAME_MAPPINGS = {"ProbeSleep": "Probe sleep"}
