@@ -64,7 +64,7 @@ async def test_the_overview_tells_of_running_tasks_and_of_all_workers(api: Api):
         assert heard.of("task") == [row for row in rows if row["id"] == str(task.id)]
         assert set(heard.of("worker")[0]) == {
             *("id", "name", "status", "enabled", "held", "current_queue_len", "utilisation"),
-            *("images_per_second", "reason"),
+            *("images_per_second", "reason", "removed"),
         }
 
         async with database(api).transaction() as connection:
@@ -74,6 +74,11 @@ async def test_the_overview_tells_of_running_tasks_and_of_all_workers(api: Api):
         await until(lambda: len(heard.of("task")) == 2 and len(heard.of("worker")) == 4)
         assert heard.of("task")[-1]["notes"] == "seen"
         assert heard.of("worker")[-1]["enabled"] is True  # and of the others, which are as they were, nothing
+
+        await (await api.as_role("admin")).delete(f"/api/workers/{task.worker_id}")
+        assert (await heard.next_after(4, "worker"))["removed"] is True
+        await (await api.as_role("admin")).patch(f"/api/tasks/{draft.id}", json={"notes": "changed"})
+        assert (await heard.next_after(2, "task"))["notes"] == "changed"
 
 
 async def test_what_nobody_says_is_found_by_a_look(api: Api, monkeypatch: pytest.MonkeyPatch):

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import orjson
 import structlog
 
 from comfylabel.db.notifications import Change
@@ -215,8 +216,12 @@ class Live:
                 del self._told[key]  # no news of it; who connects now reads the list anyway
 
     async def _read_workers(self) -> None:
-        for of in await self._activity.of_all():
-            self._told_to(self._of_all, ("worker", of.id), event(of))
+        present = {of.id: event(of) for of in await self._activity.of_all()}
+        for identity, state in present.items():
+            self._told_to(self._of_all, ("worker", identity), state)
+        for key in [key for key in self._told if key[0] == "worker" and key[1] not in present]:
+            self._told_to(self._of_all, key, orjson.loads(self._told[key][0]) | {"enabled": False, "removed": True})
+            del self._told[key]
 
     def _told_to(self, listening: Iterable[Mailbox], key: Key, state: object) -> None:
         """Only what differs from what they know."""

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from comfylabel.db.ids import uuid7
 from comfylabel.db.jobs import enqueue, pilot_job
+from comfylabel.db.notifications import notify
 from comfylabel.db.pool import Database
 from comfylabel.errors import ComfyLabelError, Conflict, NotFound
 from comfylabel.tasks import repository
@@ -38,6 +39,7 @@ class PilotService:
                 pilot = await repository.insert_pilot(connection, uuid7(), task)
             # Again for one at work: that is nothing while its job is there, and help where it was lost.
             await enqueue(connection, [pilot_job(pilot.id)])
+            await notify(connection, tasks=[task_id])
         return pilot
 
     async def wait(self, pilot_id: UUID) -> Pilot:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from comfylabel.db.notifications import notify
 from comfylabel.db.pool import Connection, Record
 from comfylabel.tasks.lifecycle import TaskState, Verb, next_state
 from comfylabel.tasks.schemas import Pilot, PilotImage, Task
@@ -232,6 +233,7 @@ update tasks set state = $2, end_reason = $3, paused_at = null, ended_at = now()
 
 async def end(connection: Connection, task_id: UUID, state: TaskState, end_reason: str | None) -> None:
     await connection.execute(_END, task_id, state, end_reason)
+    await notify(connection, tasks=[task_id])
 
 
 # Locks only a task that runs. Whoever ends the last two images at the same moment waits here, and the second one sees
@@ -329,7 +331,7 @@ async def cancel_running_pilot(connection: Connection, task_id: UUID) -> None:
 _FINISH_PILOT = """
 update pilots set state = 'done', worker_id = $2, retries_used = $3, ladder = $4, overrides = $5, heaviest = $6,
   forecast = $7, ended_at = now()
-where id = $1 and state = 'running' returning true
+where id = $1 and state = 'running' returning task_id
 """
 
 
@@ -345,16 +347,15 @@ async def finish_pilot(
     forecast: Mapping[str, Any],
 ) -> bool:
     """False when the pilot was cancelled meanwhile: then nothing is written."""
-    return bool(
-        await connection.fetchval(
-            _FINISH_PILOT, pilot_id, worker_id, retries_used, ladder, overrides, heaviest, forecast
-        )
+    task_id = await connection.fetchval(
+        _FINISH_PILOT, pilot_id, worker_id, retries_used, ladder, overrides, heaviest, forecast
     )
+    return await _tell(connection, task_id)
 
 
 _FAIL_PILOT = """
 update pilots set state = 'failed', error = $2, worker_id = $3, retries_used = $4, ladder = $5, ended_at = now()
-where id = $1 and state = 'running' returning true
+where id = $1 and state = 'running' returning task_id
 """
 
 
@@ -368,7 +369,15 @@ async def fail_pilot(
     ladder: Sequence[Mapping[str, Any]] = (),
 ) -> bool:
     """`error`: {status, code, message, data}, what the waiting request answers. False as in `finish_pilot`."""
-    return bool(await connection.fetchval(_FAIL_PILOT, pilot_id, error, worker_id, retries_used, list(ladder)))
+    task_id = await connection.fetchval(_FAIL_PILOT, pilot_id, error, worker_id, retries_used, list(ladder))
+    return await _tell(connection, task_id)
+
+
+async def _tell(connection: Connection, task_id: UUID | None) -> bool:
+    """Whether there is such a task; whoever watches it hears of its pilot."""
+    if task_id is not None:
+        await notify(connection, tasks=[task_id])
+    return task_id is not None
 
 
 _PILOT_IMAGES = """

@@ -12,6 +12,7 @@ from comfylabel.accounts.schemas import Principal
 from comfylabel.comfy.graph import prompt_template
 from comfylabel.db.ids import uuid7
 from comfylabel.db.jobs import cancel_job, enqueue, top_up_job
+from comfylabel.db.notifications import notify
 from comfylabel.db.partitions import ensure_partitions
 from comfylabel.db.pool import Connection, Database
 from comfylabel.errors import InvalidField, NotFound
@@ -70,6 +71,7 @@ class TaskService:
             await prompts_repository.copy_prompts(connection, _breathing(drawn.prompt_rows()))
             await prompts_repository.copy_seeds(connection, _breathing(drawn.seed_rows()))
             await audit(connection, by.user_id, "task_created", str(drawn.task_id))
+            await notify(connection, tasks=[drawn.task_id])
         return drawn.task_id
 
     async def view(self, task_id: UUID, *, after_position: int, limit: int) -> TaskView:
@@ -104,6 +106,7 @@ class TaskService:
                 await repository.change_priority_of_jobs(connection, task_id, changes.priority)
             if changes.overlap is not None and changes.overlap > before.overlap:
                 await repository.promote_waiting_answers(connection, task_id, changes.overlap)
+            await notify(connection, tasks=[task_id])
 
     # --- freeze and its snapshot
 
@@ -118,6 +121,7 @@ class TaskService:
             await repository.cancel_running_pilot(connection, task_id)
             await self._freeze(connection, task, state, pilot)
             await audit(connection, by.user_id, "task_frozen", str(task_id))
+            await notify(connection, tasks=[task_id])
             return found(await repository.get(connection, task_id), task_id), pilot
 
     async def _freeze(self, connection: Connection, task: Task, state: TaskState, pilot: Pilot | None) -> None:
@@ -193,6 +197,7 @@ class TaskService:
             await repository.start(connection, task_id, state)
             await _wake(connection, task_id)
             await audit(connection, by.user_id, "task_run", str(task_id))
+            await notify(connection, tasks=[task_id])
             # A task that was cancelled after its last image has nothing left to do.
             state = await repository.finish_task_if_complete(connection, task_id) or state
         return state, workers
@@ -223,6 +228,7 @@ class TaskService:
             if task.paused_at is None:
                 await repository.pause(connection, task_id)
                 await audit(connection, by.user_id, "task_paused", str(task_id))
+                await notify(connection, tasks=[task_id])
         return state
 
     async def resume(self, task_id: UUID, by: Principal) -> TaskState:
@@ -233,6 +239,7 @@ class TaskService:
                 await repository.resume(connection, task_id)
                 await _wake(connection, task_id)
                 await audit(connection, by.user_id, "task_resumed", str(task_id))
+                await notify(connection, tasks=[task_id])
         return state
 
     async def cancel(self, task_id: UUID, by: Principal) -> TaskState:

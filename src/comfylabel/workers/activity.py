@@ -51,6 +51,7 @@ def event(of: Activity) -> dict[str, Any]:
         "utilisation": short(of.utilisation),
         "images_per_second": short(of.images_per_second),
         "reason": of.reason,
+        "removed": False,
     }
 
 

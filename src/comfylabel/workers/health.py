@@ -12,6 +12,7 @@ import structlog
 
 from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.errors import WorkerError
+from comfylabel.db.notifications import notify
 from comfylabel.db.pool import Connection, Database
 from comfylabel.workers import inventories_repository, repository
 from comfylabel.workers.schemas import Probe, Worker
@@ -71,6 +72,8 @@ async def note(database: Database, worker: Worker, result: Probe, *, explicit: b
         noted = await repository.note_probe(connection, worker, result, failures_allowed=allowed)
         if noted is not None and result.fingerprint is not None:
             await inventories_repository.note_fingerprint(connection, worker.id, result.fingerprint)
+        if noted is not None and noted.status != worker.status:
+            await notify(connection, workers=[worker.id])
     if noted is None:
         return worker
     if noted.status != worker.status:
@@ -84,4 +87,5 @@ async def note(database: Database, worker: Worker, result: Probe, *, explicit: b
 async def mark_dead(connection: Connection, worker_id: UUID, reason: str) -> None:
     """A submission found it dead: nobody else has to find out by trying."""
     await repository.mark_dead(connection, worker_id, reason)
+    await notify(connection, workers=[worker_id])
     log.warning("worker_unhealthy", worker=str(worker_id), reason=reason)

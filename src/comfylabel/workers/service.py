@@ -15,6 +15,7 @@ from comfylabel.accounts.repository import audit
 from comfylabel.accounts.schemas import Principal
 from comfylabel.comfy.client import MAX_IMAGE_BYTES, ComfyClient
 from comfylabel.db.jobs import drain_job, enqueue
+from comfylabel.db.notifications import notify
 from comfylabel.db.pool import Database
 from comfylabel.errors import Conflict, InvalidField, NotFound
 from comfylabel.workers import headers as header_rules
@@ -88,6 +89,7 @@ class WorkerService:
             if worker is None:
                 raise _name_taken(body.name)
             await audit(connection, by.user_id, "worker_added", worker.name, {"base_url": base_url})
+            await notify(connection, workers=[worker.id])
         return await health.check(self._database, self, worker, session, explicit=True)
 
     async def change(
@@ -114,6 +116,7 @@ class WorkerService:
             if moved:
                 worker = await repository.forget_checks(connection, worker_id)
             await audit(connection, by.user_id, "worker_changed", worker.name, told)
+            await notify(connection, workers=[worker_id])
         came_back = worker.enabled and not before.enabled
         if moved or came_back or {"api_key", "headers"} & set(changes):
             return await health.check(self._database, self, worker, session, explicit=True)
@@ -126,6 +129,7 @@ class WorkerService:
             worker = await repository.update(connection, replace(before, enabled=False))
             await enqueue(connection, [drain_job(worker_id)])
             await audit(connection, by.user_id, "worker_drained", worker.name)
+            await notify(connection, workers=[worker_id])
         return worker
 
     async def remove(self, by: Principal, worker_id: UUID) -> None:
@@ -135,6 +139,7 @@ class WorkerService:
             if name is None:
                 raise _unknown(worker_id)
             await audit(connection, by.user_id, "worker_removed", name)
+            await notify(connection, workers=[worker_id])
 
     async def test(self, worker_id: UUID, session: aiohttp.ClientSession) -> Probe:
         worker = await self.present(worker_id)
