@@ -72,7 +72,15 @@ class Settings(BaseSettings):
         default=1800, gt=0, description="A submission that a live worker has not ended by then has failed."
     )
     pilot_wait_seconds: float = Field(default=600, gt=0, description="The longest that POST .../pilot waits.")
-    ingest_concurrency: int = Field(default=4, ge=1, le=64, description="Images fetched and stored at the same time.")
+    ingest_concurrency: int = Field(
+        default=4, ge=1, le=64, description="Images decoded and written at the same time, a thread each."
+    )
+    ingest_budget_bytes: int = Field(
+        default=2**30, ge=2**24, description="Of images on their way to the store: half in memory, half in the spool."
+    )
+    ingest_backlog: int = Field(
+        default=256, ge=1, description="Images made and not yet stored, beyond which no new mass work is begun."
+    )
     max_image_bytes: int = Field(default=256 * 2**20, ge=2**20, description="The largest image taken from a worker.")
 
     @field_validator("cdn_url")

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from comfylabel.comfy.client import ComfyClient, worker_session
 from comfylabel.comfy.schemas import OutputImage
-from comfylabel.orchestrator.ingest import Ingester
+from comfylabel.orchestrator.ingest import Ingester, IngestLimits
 from comfylabel.storage.keys import image_key
 from comfylabel.storage.store import ObjectStore, StoreUnavailable
 
@@ -58,7 +58,7 @@ async def main(disk: str, full: str, directory: Path, url: str, output: OutputIm
     folders = {"store": directory / "full-objects", "spool": directory / "full-spool"}
     fill(disk, folders[full])
     store = ObjectStore.open(str(folders["store"]))
-    ingester = Ingester(store, folders["spool"], 2**22, 1)
+    ingester = Ingester(store, folders["spool"], IngestLimits(2**22, concurrency=1, in_memory_bytes=FILE_BYTES // 2))
     told: dict[str, Any] = {}
     async with worker_session() as session:
         client = ComfyClient(session, url)

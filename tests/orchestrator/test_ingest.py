@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from obstore.store import MemoryStore
 
 from comfylabel.comfy.client import ComfyClient, worker_session
 from comfylabel.comfy.errors import WorkerError, WorkerMisbehaved, WorkerUnreachable
@@ -21,7 +22,7 @@ from comfylabel.comfy.graph import Graph
 from comfylabel.comfy.schemas import OutputImage
 from comfylabel.comfy.simulator.server import Simulator, running_simulator
 from comfylabel.orchestrator import fault_points
-from comfylabel.orchestrator.ingest import BrokenImage, Ingester
+from comfylabel.orchestrator.ingest import BrokenImage, Ingester, IngestLimits
 from comfylabel.storage.keys import image_key
 from comfylabel.storage.store import ObjectStore, StoreUnavailable
 from tests.support.images import pixels
@@ -31,6 +32,7 @@ from tests.support.waiting import until
 TASK = UUID(int=7)
 MEGABYTE = 2**20
 PROGRAM = Path(__file__).with_name("full_disk_program.py")
+MEMORY_PROGRAM = Path(__file__).with_name("large_image_program.py")
 
 
 def key_for(sha256: str, extension: str) -> str:
@@ -67,7 +69,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with running_simulator() as simulator, worker_session() as session:
         store = ObjectStore.open(str(tmp_path / "objects"))
         client = ComfyClient(session, simulator.url, max_image_bytes=4 * MEGABYTE)
-        ingester = Ingester(store, tmp_path / "spool", 4 * MEGABYTE, 2)
+        ingester = Ingester(store, tmp_path / "spool", IngestLimits(4 * MEGABYTE, concurrency=2))
         yield Bench(simulator, client, store, ingester, tmp_path / "spool")
 
 
@@ -96,8 +98,9 @@ async def test_the_same_image_twice_is_stored_once(bench: Bench):
     assert len(bench.stored) == 4
 
 
-async def test_a_batch_is_taken_a_few_at_a_time(bench: Bench):
+async def test_a_batch_of_one_worker_is_taken_a_few_at_a_time(bench: Bench):
     """Two places: the third image is not asked for before one of the two is stored."""
+    bench.ingester = Ingester(bench.store, bench.spool_dir, IngestLimits(4 * MEGABYTE, concurrency=2, budget_bytes=0))
     reached, go_on = [], asyncio.Event()
 
     async def hold(point: fault_points.FaultPoint) -> None:
@@ -149,7 +152,7 @@ async def test_what_a_worker_gets_wrong_leaves_nothing_behind(
 
 async def test_our_own_limit_holds_whatever_the_client_allows(bench: Bench, tmp_path: Path):
     [output] = await bench.made(model_free(size=512))
-    small = Ingester(bench.store, tmp_path / "spool", 100, 1)
+    small = Ingester(bench.store, tmp_path / "spool", IngestLimits(100, concurrency=1))
     with pytest.raises(BrokenImage, match="too large"):
         await small.ingest(bench.client, output, key_for)
     assert bench.stored == []
@@ -182,19 +185,92 @@ async def test_being_cancelled_on_the_way_leaves_no_spool_and_frees_the_place(be
     assert bench.spooled == []
 
 
-class ForgetfulStore(ObjectStore):
-    """Says that it took everything and keeps half, as a disk or a gateway that lies."""
+async def test_an_image_that_goes_over_the_disk_is_the_same_in_the_end(bench: Bench):
+    outputs = await bench.made(text_to_image(width=1280, height=960, batch_size=3, behavior="random"))
+    limits = IngestLimits(4 * MEGABYTE, concurrency=2, budget_bytes=2**23, in_memory_bytes=1000)
+    over_disk = Ingester(bench.store, bench.spool_dir, limits)
+    for output in outputs:
+        [small, large] = [await each.ingest(bench.client, output, key_for) for each in (bench.ingester, over_disk)]
+        assert small == large
+    assert (limits.large_places, bench.spooled) == (1, [])
+    await asyncio.gather(*(over_disk.ingest(bench.client, output, key_for) for output in outputs))  # one after another
+    bench.simulator.faults.truncated_images = 1
+    with pytest.raises(BrokenImage, match="damaged"):
+        await over_disk.ingest(bench.client, outputs[0], key_for)
+    assert bench.spooled == []
 
-    async def put(self, key: str, data: bytes, content_type: str) -> None:
-        await super().put(key, data[: len(data) // 2], content_type)
+
+async def test_a_large_image_takes_little_memory(tmp_path: Path):
+    """200 MB of it where 80 MB more may be taken; over the network, in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(MEMORY_PROGRAM.parents[2] / "src")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(MEMORY_PROGRAM), str(tmp_path), stdout=subprocess.PIPE, env=environment
+    )
+    told, _ = await process.communicate()
+    assert process.returncode == 0
+    result = json.loads(told)
+    assert result["bytes"] > 2 * result["allowed"]
+    assert (result["stored"], result["spooled"]) == (4, 0)
 
 
-async def test_a_store_that_kept_half_is_found_out(bench: Bench, tmp_path: Path):
+async def test_slow_workers_leave_places_for_quick_ones(bench: Bench):
     [output] = await bench.made(model_free())
-    store = ForgetfulStore(bench.store._store, bench.store.base_uri, bench.store._root)
-    ingester = Ingester(store, tmp_path / "spool", MEGABYTE, 1)
+    limits = IngestLimits(4 * MEGABYTE, concurrency=1, budget_bytes=2 * 16 * 2**23)
+    assert (limits.small_places, limits.places_per_worker) == (16, 2)
+    ingester = Ingester(bench.store, bench.spool_dir, limits)
+    async with running_simulator() as slow, worker_session() as session:
+        slow.faults.slow_image_seconds = 3600
+        [picture] = await Bench(slow, ComfyClient(session, slow.url), bench.store, ingester, bench.spool_dir).made(
+            model_free()
+        )
+        slow_clients = [ComfyClient(session, slow.url) for _ in range(7)]  # as many workers
+        waiting = [
+            asyncio.create_task(ingester.ingest(client, picture, key_for)) for client in slow_clients for _ in range(50)
+        ]
+        await until(lambda: sum("view" in path for _, path in slow.requests) == 14)
+        await ingester.ingest(bench.client, output, key_for)
+        assert sum("view" in path for _, path in slow.requests) == 14
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_it_is_behind_while_more_is_owed_than_it_may_owe(bench: Bench):
+    ingester = Ingester(bench.store, bench.spool_dir, IngestLimits(MEGABYTE, concurrency=1, backlog=4))
+    told = []
+    ingester.on_room = lambda: told.append(ingester.is_behind)
+    with ingester.owing(4):
+        assert not ingester.is_behind
+        with ingester.owing(1), ingester.owing(1):
+            assert ingester.is_behind
+        assert told == [False]
+    assert (ingester.is_behind, told) == (False, [False])
+
+
+class ForgetfulBucket(ObjectStore):
+    """Says that it took everything and has kept half, as a gateway that lies."""
+
+    async def size(self, key: str) -> int | None:
+        size = await super().size(key)
+        return size // 2 if size else size
+
+
+async def test_a_bucket_that_kept_half_is_found_out(bench: Bench, tmp_path: Path):
+    [output] = await bench.made(model_free())
+    store = ForgetfulBucket(MemoryStore(), "memory:", None)
+    ingester = Ingester(store, tmp_path / "spool", IngestLimits(MEGABYTE, concurrency=1))
     with pytest.raises(StoreUnavailable, match=r"kept \d+ of \d+ bytes"):
         await ingester.ingest(bench.client, output, key_for)
+
+
+async def test_a_bucket_gets_what_a_folder_gets(bench: Bench, tmp_path: Path):
+    [output] = await bench.made(model_free())
+    bucket = ObjectStore(MemoryStore(), "memory:", None)
+    ingester = Ingester(bucket, tmp_path / "spool", IngestLimits(MEGABYTE, concurrency=1))
+    stored = await ingester.ingest(bench.client, output, key_for)
+    assert await bench.ingester.ingest(bench.client, output, key_for) == stored
+    for key in (stored.key, stored.thumbnail_key, stored.tile_key, stored.preview_key):
+        assert await bucket.get(key) == await bench.store.get(key)
 
 
 def can_make_a_small_disk() -> bool:

@@ -114,4 +114,10 @@ async def test_a_put_is_flushed_to_the_disk(store: ObjectStore, monkeypatch: pyt
     monkeypatch.setattr(os, "fsync", flush)
     await store.put(KEY, b"data", "image/png")
     assert store._root is not None
-    assert flushed == [store._root / KEY, (store._root / KEY).parent]
+    folders = list((store._root / KEY).parents)[: KEY.count("/") + 1]
+    assert flushed[:-2] == folders[:0:-1]  # each has a new one in it
+    assert str(flushed[-2]).startswith(str(folders[0]))  # a file that had no name yet
+    assert flushed[-1] == folders[0]
+    flushed.clear()
+    await store.put(KEY, b"others", "image/png")
+    assert len(flushed) == 2  # the folders are there

@@ -7,6 +7,7 @@ transparency, colour (ICC profile, gamma), animation. What follows the end of th
 
 import re
 from collections.abc import Iterator
+from mmap import mmap
 from typing import Literal, NamedTuple
 
 Format = Literal["png", "jpg", "webp"]
@@ -74,7 +75,12 @@ def detect_format(data: bytes) -> Format | None:
 
 def strip(data: bytes, image_format: Format) -> bytes:
     """The same image without metadata; raises DamagedError when the file's structure is broken or cut."""
-    return b"".join({"png": _png, "jpg": _jpeg, "webp": _webp}[image_format](memoryview(data)))
+    return b"".join(pieces(data, image_format))
+
+
+def pieces(data: bytes | mmap, image_format: Format) -> list[bytes | memoryview]:
+    """The same in pieces, most of which are views of `data`: nothing large is copied."""
+    return list({"png": _png, "jpg": _jpeg, "webp": _webp}[image_format](memoryview(data)))
 
 
 def _png(data: memoryview) -> Iterator[bytes | memoryview]:

@@ -8,12 +8,16 @@ import os
 
 os.environ.setdefault("VIPS_CONCURRENCY", "1")  # before the import: the threads of the caller are the parallelism
 
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from mmap import mmap
 
 import pyvips
 
 from comfylabel.errors import ComfyLabelError
-from comfylabel.storage.metadata_stripping import DamagedError, Format, detect_format, strip
+from comfylabel.storage.metadata_stripping import DamagedError, Format, detect_format, pieces
 
 THUMBNAIL_PIXELS = 256
 TILE_PIXELS = 640  # two side by side on a phone: 195 CSS pixels of three device pixels each are 585
@@ -40,26 +44,35 @@ class BrokenImage(ComfyLabelError):
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What is stored: the image without metadata (its pixels untouched), and three smaller WebPs."""
+    """What is stored: the image without metadata (its pixels untouched) in pieces, and three smaller WebPs."""
 
     format: Format
-    image: bytes
+    pieces: Sequence[bytes | memoryview]
     thumbnail: bytes
     tile: bytes
     preview: bytes
     width: int
     height: int
 
+    @property
+    def image(self) -> bytes:
+        return b"".join(self.pieces)
 
-def render(data: bytes) -> Rendered:
-    """Raises BrokenImage with the reason in words. Blocks for some 60 ms a megapixel."""
-    image_format = detect_format(data)
+
+def render(data: bytes | mmap) -> Rendered:
+    """Raises BrokenImage with the reason in words. Blocks for some 60 ms a megapixel.
+
+    Of what is mapped nothing is copied: its pieces stay views of it.
+    """
+    image_format = detect_format(data[:12])
     if image_format is None:
         raise BrokenImage(f"The worker's answer is not a PNG, JPEG or WebP image (it begins with {data[:12]!r}).")
     try:
-        stripped = strip(data, image_format)
-        width, height = _size(stripped, image_format)
-        preview = _decode(stripped, image_format)
+        kept = pieces(data, image_format)
+        stripped: Sequence[bytes | memoryview] = kept if isinstance(data, mmap) else [b"".join(kept)]
+        with _loaded(stripped, image_format) as image:
+            width, height = _size(image)
+            preview = _decode(image)
         large = _webp(preview)
         tile, middle = _smaller(preview, large, TILE_PIXELS)
         _, small = _smaller(tile, middle, THUMBNAIL_PIXELS)  # 3 ms less than from the preview
@@ -70,10 +83,9 @@ def render(data: bytes) -> Rendered:
         raise BrokenImage("The worker's image is damaged: it cannot be decoded to its end.") from error
 
 
-def _size(data: bytes, image_format: Format) -> tuple[int, int]:
+def _size(image: pyvips.Image) -> tuple[int, int]:
     """From the header alone: a 30000 x 30000 image of 100 kB must not become 3.6 GB of memory."""
-    header = _load(data, image_format)
-    width, height = header.width, header.height
+    width, height = image.width, image.height
     if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
         raise BrokenImage(
             f"The worker's image is too large: {width} x {height}, at most {MAX_PIXELS // 10**6} megapixels."
@@ -81,12 +93,11 @@ def _size(data: bytes, image_format: Format) -> tuple[int, int]:
     return width, height
 
 
-def _decode(data: bytes, image_format: Format) -> pyvips.Image:
+def _decode(image: pyvips.Image) -> pyvips.Image:
     """Every line is decoded, only a preview's worth of pixels is ever held.
 
     Not `thumbnail_buffer`: it is silent about an image cut in half (seen with libvips 8.18.7).
     """
-    image = _load(data, image_format)
     # Only where there is a profile: converting from sRGB to sRGB would cost seven times the decoding.
     colours = {"output_profile": "srgb"} if "icc-profile-data" in image.get_fields() else {}
     small = image.thumbnail_image(PREVIEW_PIXELS, height=PREVIEW_PIXELS, size="down", no_rotate=True, **colours)
@@ -101,9 +112,31 @@ def _smaller(image: pyvips.Image, encoded: bytes, pixels: int) -> tuple[pyvips.I
     return shrunk, _webp(shrunk)
 
 
-def _load(data: bytes, image_format: Format) -> pyvips.Image:
-    load = getattr(pyvips.Image, f"{_LOADERS[image_format]}_buffer")
-    return load(data, access="sequential", fail_on="error")
+@contextmanager
+def _loaded(stripped: Sequence[bytes | memoryview], image_format: Format) -> Iterator[pyvips.Image]:
+    """Only the header is read. From a source: of a buffer libvips would take a copy. An image does not keep the source
+    that it is read from alive: within the block it is.
+    """
+    load = getattr(pyvips.Image, f"{_LOADERS[image_format]}_source")
+    source = pyvips.Source.new_from_memory(stripped[0]) if len(stripped) == 1 else _source_of(stripped)
+    yield load(source, access="sequential", fail_on="error")
+
+
+def _source_of(stripped: Sequence[bytes | memoryview]) -> pyvips.Source:
+    """Read once, from its beginning to its end."""
+    unread = deque(memoryview(piece) for piece in stripped)
+
+    def read(length: int) -> bytes:
+        while unread and not unread[0]:
+            unread.popleft()
+        if not unread:
+            return b""
+        part, unread[0] = unread[0][:length], unread[0][length:]
+        return bytes(part)
+
+    source = pyvips.SourceCustom()
+    source.on_read(read)
+    return source
 
 
 def _webp(image: pyvips.Image) -> bytes:
