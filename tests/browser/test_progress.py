@@ -97,7 +97,7 @@ async def test_the_worker_that_makes_them_is_named_with_what_it_did(people: Peop
         await line.until_ended(task)
 
         await expect(worker).to_contain_text("12 made", timeout=15_000)
-        await expect(worker.locator(".badge")).to_have_text("Free")
+        await expect(worker.locator(".badge")).to_have_text("Able")
 
 
 async def test_a_pause_in_one_tab_is_seen_in_the_other_and_taken_back(people: People, site: Site, line: Line):
@@ -163,10 +163,14 @@ async def test_a_page_that_nobody_looks_at_asks_nothing(people: People, site: Si
     task = await site.add_task("RUNNING", prompts=3, finished=False)
     page = await opened(people, task.id)
     await expect(page.locator(".headline")).to_contain_text("0 of 12 images")
-    asked: list[Request] = []
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        asked.append(request.url)
+
     await page.evaluate(_HIDE)
     await page.evaluate("() => new Promise(requestAnimationFrame)")
-    page.on("request", lambda request: asked.append(request))
+    page.on("request", note)
 
     await site.finish(task, slice(0, 1))
     await changed(site, task)

@@ -53,6 +53,7 @@ test('the range shown always holds the range known', () => {
 test('speed has the unit in which it is not a tiny number', () => {
   assert.equal(rate(31.4), '31 images/s');
   assert.equal(rate(2.64), '2.6 images/s');
+  assert.equal(rate(1.02), '1 image/s');
   assert.equal(rate(0.5), '30 images/min');
   assert.equal(rate(0.001), '3.6 images/h');
   assert.deepEqual(

@@ -15,17 +15,17 @@ const HAND = {
 const hand = (more: Partial<Hand & { name: string }>) => ({ ...HAND, ...more });
 
 test('a share is whole only when all is done, and nothing only when nothing is', () => {
-  assert.equal(percent(0, 0), '0 %');
-  assert.equal(percent(1, 200_000), '0.1 %');
-  assert.equal(percent(199_999, 200_000), '99 %');
-  assert.equal(percent(4, 4), '100 %');
-  assert.equal(percent(37, 1_000), '3.7 %');
-  assert.equal(percent(421, 1_000), '42 %');
+  assert.equal(percent(0, 0), '0\u00a0%');
+  assert.equal(percent(1, 200_000), '0.1\u00a0%');
+  assert.equal(percent(199_999, 200_000), '99\u00a0%');
+  assert.equal(percent(4, 4), '100\u00a0%');
+  assert.equal(percent(37, 1_000), '3.7\u00a0%');
+  assert.equal(percent(421, 1_000), '42\u00a0%');
 });
 
 test('a worker is what keeps it from working before it is anything else', () => {
   assert.equal(standingOf(hand({ held: 2 })), 'Working');
-  assert.equal(standingOf(hand({})), 'Free');
+  assert.equal(standingOf(hand({})), 'Able');
   assert.equal(standingOf(hand({ able: false })), 'Cannot run this');
   assert.equal(standingOf(hand({ able: false, status: 'UNHEALTHY' })), 'Away');
   assert.equal(standingOf(hand({ held: 1, enabled: false, status: 'UNHEALTHY' })), 'Switched off');
@@ -43,7 +43,7 @@ test('the workers of a task in one sentence', () => {
       hand({ status: 'UNHEALTHY' }),
       hand({ status: 'UNHEALTHY' }),
     ]),
-    '3 of 6 workers can make these images; 1 cannot, 2 are away. Those that work are 85 % busy.',
+    '3 of 6 workers can make these images; 1 cannot, 2 are away. Those that work are 85\u00a0% busy.',
   );
 });
 

@@ -14,12 +14,12 @@ test('all workers in one sentence: whoever pays sees whether they are busy', () 
       { ...WORKER, status: 'UNHEALTHY', utilisation: 0, images_per_second: 0 },
       { ...WORKER, enabled: false },
     ]),
-    '2 of 4 workers are healthy, 1 switched off. Together they were 94 % busy and made 4 images/s.',
+    '2 of 4 workers are healthy, 1 switched off. Together they were 94\u00a0% busy and made 4 images/s.',
   );
 });
 
 test('the time between two jobs, and the failures, in words', () => {
   assert.equal(idle(8.4, 41), 'idle for 8 ms between two jobs, 1 time in 20 for over 41 ms');
   assert.equal(idle(1200, null), 'idle for 1.2 s between two jobs');
-  assert.equal(failuresInWords({ worker_lost: 1, out_of_memory: 1200 }), '1,200 out of memory, 1 worker lost');
+  assert.equal(failuresInWords({ worker_lost: 1, out_of_memory: 1200 }), '1,200 × out of memory, 1 × worker lost');
 });

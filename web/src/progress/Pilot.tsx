@@ -96,7 +96,10 @@ function Ladder({ report }: { report: Report }) {
   if (report.ladder.length < 2) return null;
   return (
     <div>
-      <p class="soft">What was tried, with {some(report.retries_used, 'retry', 'retries')}:</p>
+      <p class="soft">
+        What was tried
+        {report.retries_used > 0 && `, with ${some(report.retries_used, 'retry', 'retries')}`}:
+      </p>
       <ol class="ladder">
         {report.ladder.map((rung, index) => (
           <li key={index}>

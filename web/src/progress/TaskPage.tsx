@@ -29,7 +29,7 @@ export function TaskPage({ taskId }: { taskId: string }) {
       address: eventsOf(taskId),
       on: {
         progress: (progress: Progress) => {
-          const moved = progress.state !== now.value?.state;
+          const moved = now.value !== null && progress.state !== now.value.state;
           now.value = progress;
           if (moved) askNow();
         },

@@ -49,7 +49,7 @@ export function Workers({ task }: { task: Task }) {
 
 const ICONS: Record<Standing, IconName> = {
   Working: 'running',
-  Free: 'done',
+  Able: 'done',
   'Cannot run this': 'failed',
   Away: 'away',
   'Switched off': 'pause',
@@ -65,7 +65,7 @@ function Row({ worker }: { worker: TaskWorker }) {
           <Icon name={ICONS[standing]} size={14} /> {standing}
         </span>
       </div>
-      {(standing === 'Working' || standing === 'Free') && <Busy name={worker.name} share={worker.utilisation} />}
+      {(standing === 'Working' || standing === 'Able') && <Busy name={worker.name} share={worker.utilisation} />}
       <p class="numbers">
         {worker.held > 0 && <span>{count(worker.held)} in hand</span>}
         {worker.images_per_second !== null && <span>{rate(worker.images_per_second)}</span>}
@@ -85,11 +85,12 @@ function Row({ worker }: { worker: TaskWorker }) {
 /** `why_not` goes on from the worker's name; what it lacks may be said in it already. */
 function WhyNot({ worker }: { worker: TaskWorker }) {
   const told = worker.why_not ?? '';
+  const [, unhealthy] = /^is unhealthy: (.+)/.exec(told) ?? [];
   const untold = worker.missing.filter((thing) => !told.includes(thing));
   if (!told && untold.length === 0) return null;
   return (
     <p class="why-not">
-      {told && `It ${told.replace(/\.$/, '')}. `}
+      {told && `${unhealthy ?? `It ${told}`}`.replace(/\.?$/, '. ')}
       {untold.length > 0 && `It lacks ${untold.join(' and ')}.`}
     </p>
   );

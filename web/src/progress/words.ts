@@ -1,13 +1,15 @@
 /** What the progress page says about numbers. */
 import { count, some } from '../ui/words.ts';
 
-/** "0.4 %", "42 %"; never 100 % before all is done, never 0 % once something is. */
+const PERCENT = '\u00a0%';
+
+/** "0.4 %", "42 %", on one line; never 100 % before all is done, never 0 % once something is. */
 export function percent(part: number, whole: number): string {
-  if (whole === 0 || part === 0) return '0 %';
+  if (whole === 0 || part === 0) return `0${PERCENT}`;
   const share = (100 * part) / whole;
-  if (part >= whole) return '100 %';
-  if (share < 10) return `${Math.max(0.1, Math.floor(share * 10) / 10)} %`;
-  return `${Math.floor(share)} %`;
+  if (part >= whole) return `100${PERCENT}`;
+  if (share < 10) return `${Math.max(0.1, Math.floor(share * 10) / 10)}${PERCENT}`;
+  return `${Math.floor(share)}${PERCENT}`;
 }
 
 export interface Hand {
@@ -21,14 +23,14 @@ export interface Hand {
 }
 
 /** The words of a worker's badge. */
-export type Standing = 'Working' | 'Free' | 'Cannot run this' | 'Away' | 'Switched off';
+export type Standing = 'Working' | 'Able' | 'Cannot run this' | 'Away' | 'Switched off';
 
 /** In which way a worker is of use to a task. */
 export function standingOf(worker: Hand): Standing {
   if (!worker.enabled) return 'Switched off';
   if (worker.status !== 'HEALTHY') return 'Away';
   if (!worker.able) return 'Cannot run this';
-  return worker.held > 0 ? 'Working' : 'Free';
+  return worker.held > 0 ? 'Working' : 'Able';
 }
 
 const OTHERS: readonly (readonly [Standing, string, string])[] = [
@@ -42,7 +44,7 @@ export function fleetWords(workers: readonly Hand[]): string {
   if (workers.length === 0) return 'No worker is registered.';
   const standings = workers.map(standingOf);
   const number = (...words: string[]) => standings.filter((one) => words.includes(one)).length;
-  const able = number('Working', 'Free');
+  const able = number('Working', 'Able');
   const others = OTHERS.flatMap(([word, one, many]) => {
     const those = number(word);
     return those > 0 ? [`${count(those)} ${those === 1 ? one : many}`] : [];
@@ -60,7 +62,7 @@ export function fleetWords(workers: readonly Hand[]): string {
 
 /** Those that work first, then those that could, then those that want mending; by name inside each. */
 export function inOrder<T extends Hand & { readonly name: string }>(workers: readonly T[]): T[] {
-  const rank: readonly Standing[] = ['Working', 'Free', 'Cannot run this', 'Away', 'Switched off'];
+  const rank: readonly Standing[] = ['Working', 'Able', 'Cannot run this', 'Away', 'Switched off'];
   const place = (worker: T) => rank.indexOf(standingOf(worker));
   return [...workers].sort((a, b) => place(a) - place(b) || a.name.localeCompare(b.name, 'en', { numeric: true }));
 }

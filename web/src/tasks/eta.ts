@@ -41,7 +41,8 @@ export function doneBetween({ low, high }: Range, now: Date): string {
 export function rate(perSecond: number): string {
   const [value, unit] =
     perSecond >= 1 ? [perSecond, 's'] : perSecond * 60 >= 1 ? [perSecond * 60, 'min'] : [perSecond * 3600, 'h'];
-  return `${value < 10 ? short(value) : count(Math.round(value))} images/${unit}`;
+  const number = value < 10 ? short(value) : count(Math.round(value));
+  return `${number} ${number === '1' ? 'image' : 'images'}/${unit}`;
 }
 
 /** "0.8 s", "12 s", "2.5 min" */
