@@ -50,6 +50,7 @@ from comfylabel.storage.signing import Signer
 from comfylabel.storage.store import ObjectStore
 from comfylabel.tasks.events_routes import router as events_router
 from comfylabel.tasks.live import Live
+from comfylabel.tasks.measures import Measures
 from comfylabel.tasks.pilot_service import PilotService
 from comfylabel.tasks.progress_service import ProgressService
 from comfylabel.tasks.prompts_service import PromptService
@@ -197,6 +198,7 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
     state.task_workers = TaskWorkers(database, state.tasks)
     state.activity = WorkerActivity(database)
     state.live = Live(state.progress, state.activity)
+    state.measures = Measures(database)
     state.prompts = PromptService(database)
     state.pilots = PilotService(database, state.tasks, wait_seconds=settings.pilot_wait_seconds)
     state.exports = ExportService(database, state.store, secret)
@@ -245,7 +247,8 @@ monitoring = APIRouter(tags=["probes"])
 async def metrics(request: Request, _admin: Admin) -> Response:
     """For Prometheus, with an admin's API token: behind a proxy every caller looks like this machine itself."""
     counted: Metrics = request.app.state.metrics
-    return counted.answer(request.app.state.database)
+    measures: Measures = request.app.state.measures
+    return counted.answer(request.app.state.database, await measures.now())
 
 
 # A request is compared with every route before its own: what labelling asks for all day comes first.

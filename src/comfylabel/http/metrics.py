@@ -1,8 +1,9 @@
 """Requests as Prometheus counts them: by method, route and status; never by path, which would hold ids."""
 
 import time
+from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector, generate_latest
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -33,11 +34,24 @@ class Metrics:
             "comfylabel_database_connections", "Connections to PostgreSQL", ["state"], registry=self.registry
         )
 
-    def answer(self, database: Database) -> Response:
+    def answer(self, database: Database, more: Iterable[Metric] = ()) -> Response:
+        """`more`: what is counted elsewhere, in the database for one."""
         idle, size = database.pool.get_idle_size(), database.pool.get_size()
         self.connections.labels("idle").set(idle)
         self.connections.labels("busy").set(size - idle)
-        return Response(generate_latest(self.registry), media_type=CONTENT_TYPE)
+        text = generate_latest(self.registry) + generate_latest(_Given(more))
+        return Response(text, media_type=CONTENT_TYPE)
+
+
+class _Given(CollectorRegistry):
+    """A registry of what was just counted."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        super().__init__()
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
 
 
 class CountRequests:

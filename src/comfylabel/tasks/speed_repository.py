@@ -1,4 +1,6 @@
-"""SQL on how fast tasks are made: what an orchestrator noted minute by minute, and what a pilot foretold."""
+"""SQL on how many tasks there are, and how fast they are made: what an orchestrator noted minute by minute, and what a
+pilot foretold.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -53,6 +55,13 @@ async def seen(connection: Connection, task_ids: Sequence[UUID]) -> dict[UUID, S
     forecasts = {row["task_id"]: row["eta"] for row in await connection.fetch(_FORECASTS, task_ids)}
     anybody: bool = await connection.fetchval(_ANYBODY)
     return {task: Seen(minutes[task], _range(forecasts.get(task)), anybody) for task in task_ids}
+
+
+_BY_STATE = "select state, count(*) as tasks from tasks group by state"
+
+
+async def count_by_state(connection: Connection) -> dict[str, int]:
+    return {row["state"]: row["tasks"] for row in await connection.fetch(_BY_STATE)}
 
 
 def _range(eta: dict[str, int] | None) -> Range | None:

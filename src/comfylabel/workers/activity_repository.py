@@ -77,10 +77,16 @@ _FAILURES = "select worker_id, kind, failures from worker_failures order by work
 
 async def of_all(connection: Connection, minutes: int) -> list[Activity]:
     """Of every worker, by name, in the last so many minutes."""
-    failures: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
-    for row in await connection.fetch(_FAILURES):
-        failures[row["worker_id"]][row["kind"]] = row["failures"]
+    failures = await _failures(connection)
     return [_activity(dict(row), failures[row["id"]]) for row in await connection.fetch(_ALL, minutes)]
+
+
+async def _failures(connection: Connection) -> defaultdict[UUID, dict[str, int]]:
+    """By worker and kind, of all times."""
+    found: defaultdict[UUID, dict[str, int]] = defaultdict(dict)
+    for row in await connection.fetch(_FAILURES):
+        found[row["worker_id"]][row["kind"]] = row["failures"]
+    return found
 
 
 def _activity(values: dict[str, Any], failures: dict[str, int]) -> Activity:
@@ -121,19 +127,38 @@ async def of_task(connection: Connection, task_id: UUID) -> dict[UUID, TaskWork]
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Of a worker, since it was added: what counters of Prometheus need."""
+    """Of a worker since it was added, and `up`, `held` and `queue` as they are now: what Prometheus asks for."""
 
+    name: str
+    up: bool
+    held: int
+    queue: int
     submissions: int
     images: int
     busy: float
+    gap_seconds: float
+    gaps: tuple[int, ...]
+    failures: dict[str, int]
 
 
-_TOTALS = """
-select w.id, coalesce(t.submissions, 0) as submissions, coalesce(t.images, 0) as images,
-  coalesce(t.busy_seconds, 0) as busy
-from workers w left join worker_totals t on t.worker_id = w.id where w.removed_at is null
+_TOTALS = f"""
+select w.id, w.name, w.enabled and w.status = 'HEALTHY' and w.last_checked_at > now() - interval '90 seconds' as up,
+  coalesce(h.held, 0) as held, w.current_queue_len as queue,
+  coalesce(t.submissions, 0) as submissions, coalesce(t.images, 0) as images,
+  coalesce(t.busy_seconds, 0) as busy, coalesce(t.gap_seconds, 0) as gap_seconds,
+  {", ".join(f"coalesce(t.{column}, 0) as {column}" for column in GAP_COLUMNS)}
+from workers w left join worker_totals t on t.worker_id = w.id
+left join (
+  select worker_id, count(*)::int as held from submissions where ended_at is null group by worker_id
+) h on h.worker_id = w.id
+where w.removed_at is null order by w.name
 """
 
 
-async def totals(connection: Connection) -> dict[UUID, Totals]:
-    return {identity: Totals(*values) for identity, *values in await connection.fetch(_TOTALS)}
+async def totals(connection: Connection) -> list[Totals]:
+    failures = await _failures(connection)
+    found = []
+    for identity, *values in await connection.fetch(_TOTALS):
+        counts, gaps = values[: -len(GAP_COLUMNS)], values[-len(GAP_COLUMNS) :]
+        found.append(Totals(*counts, gaps=tuple(gaps), failures=failures[identity]))
+    return found
