@@ -120,6 +120,31 @@ async def test_a_pilot_cancelled_while_nobody_ran_it_leaves_its_slot(api):
             assert (await line.until_ended(task, 20))["state"] == "DONE"
 
 
+async def test_a_pilot_cancelled_by_a_freeze_leaves_no_file_without_a_row(api):
+    """Its process dies between the file and the row; the next one finds the pilot cancelled."""
+    line = await Line.of(api)
+    store = api.settings.data_dir / "objects"
+    async with running_simulator() as simulator:
+        await line.add_worker(simulator.url)
+        task = (await line.add_task(await line.add_workflow(), [await line.add_pool()], prompts=2, seeds=2))["id"]
+        await line.call("POST", f"/api/tasks/{task}/pilot", status=202, headers={"prefer": "respond-async"})
+        program = [sys.executable, "-m", "tests.support.dying_orchestrator", line.database.url]
+        process = await asyncio.create_subprocess_exec(*program, str(api.settings.data_dir), "after_put", "3", cwd=ROOT)
+        assert await process.wait() == -signal.SIGKILL
+        await line.call("POST", f"/api/tasks/{task}/freeze")
+        rows = await line.database.pool.fetch(
+            "select image_uri, thumbnail_uri, tile_uri, preview_uri from generations where pilot"
+        )
+        kept = {key for row in rows for key in row.values()}
+
+        def stored() -> set[str]:
+            return {path.relative_to(store).as_posix() for path in store.rglob("*") if path.is_file()}
+
+        assert stored() - kept
+        async with running_orchestrator(api.settings, line.database.url):
+            await until(lambda: stored() == kept)
+
+
 async def test_a_pilot_whose_worker_is_removed_ends(api):
     line = await Line.of(api)
     async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url):

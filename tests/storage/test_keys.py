@@ -4,7 +4,16 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfylabel.storage.keys import content_type, image_key, is_key, pilot_key, preview_key, thumbnail_key, tile_key
+from comfylabel.storage.keys import (
+    content_type,
+    image_key,
+    is_key,
+    pilot_key,
+    pilot_keys,
+    preview_key,
+    thumbnail_key,
+    tile_key,
+)
 
 TASK = UUID("0199aaaa-0000-7000-8000-000000000001")
 PILOT = UUID("0199aaaa-0000-7000-8000-000000000002")
@@ -45,3 +54,11 @@ def test_no_other_text_is_a_key(text: str):
     good = pilot_key(TASK, PILOT, 1, "png")
     assert not is_key(f"{text}/../{good}")
     assert not is_key(f"{good}{text}") or text == ""
+
+
+@given(st.uuids(), st.uuids(), st.integers(1, 10), st.sampled_from(["png", "jpg", "webp"]))
+def test_all_keys_of_a_pilot_are_keys_and_have_each_one(task_id: UUID, pilot_id: UUID, number: int, extension: str):
+    keys = pilot_keys(task_id, pilot_id, 10)
+    image = pilot_key(task_id, pilot_id, number, extension)
+    assert {image, thumbnail_key(image), tile_key(image), preview_key(image)} <= keys
+    assert all(is_key(key) for key in keys)

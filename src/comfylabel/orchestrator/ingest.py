@@ -8,7 +8,7 @@ import asyncio
 import errno
 import hashlib
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from dataclasses import dataclass
@@ -126,6 +126,10 @@ class Ingester:
             await self._store.put_all(_objects(stored, rendered), executor=self._threads)
             await reached("after_put")
             return stored
+
+    async def throw_away(self, keys: Sequence[str]) -> None:
+        """Of objects that belong to no row and never will."""
+        await self._store.delete(keys)
 
     def _place(self, client: ComfyClient) -> "_Both":
         own = self._of_worker.get(client)

@@ -43,6 +43,23 @@ async def forget_images(connection: Connection, pilot_id: UUID, task_id: UUID) -
     await connection.execute(_FORGET, pilot_id, task_id)
 
 
+_ENDED = "select task_id from pilots where id = $1 and state <> 'running'"
+_KEPT = """
+select key from generations g cross join unnest(array[image_uri, thumbnail_uri, tile_uri, preview_uri]) key
+where pilot_id = $1 and pilot
+"""
+
+
+async def task_of_ended(connection: Connection, pilot_id: UUID) -> UUID | None:
+    """None while it runs, whoever runs it."""
+    task_id: UUID | None = await connection.fetchval(_ENDED, pilot_id)
+    return task_id
+
+
+async def kept_keys(connection: Connection, pilot_id: UUID) -> set[str]:
+    return {row["key"] for row in await connection.fetch(_KEPT, pilot_id)}
+
+
 _PACES = """
 select w.id, p.seconds_per_image, w.status = 'HEALTHY' and not exists (
     select from ineligible_workers i where i.worker_id = w.id and i.workflow_id = $1) as is_able

@@ -12,7 +12,7 @@ import structlog
 
 from comfylabel.comfy.errors import WorkerError
 from comfylabel.comfy.schemas import HistoryEntry
-from comfylabel.db.pool import Database
+from comfylabel.db.pool import AWAY, Database
 from comfylabel.errors import ComfyLabelError, PilotOutOfMemory
 from comfylabel.generations.states import SubmissionState
 from comfylabel.orchestrator import pilot_repository, pilot_subject, repository
@@ -25,7 +25,8 @@ from comfylabel.orchestrator.pilot_subject import Subject
 from comfylabel.orchestrator.retry_policy import Failure, FailureKind
 from comfylabel.orchestrator.schemas import Plan, Submission, SubmissionFailed, Superseded
 from comfylabel.orchestrator.submission_life import SubmissionLife
-from comfylabel.storage.keys import pilot_key
+from comfylabel.storage.keys import pilot_key, pilot_keys
+from comfylabel.storage.store import StoreUnavailable
 from comfylabel.tasks import pilot as rules
 from comfylabel.tasks import repository as tasks_repository
 from comfylabel.tasks.forecast import MassRun, forecast
@@ -77,10 +78,14 @@ class PilotRunner:
         await self.canceller.cancel_pilot(pilot_id)
         async with self.database.transaction() as connection:
             subject = await pilot_subject.load(connection, pilot_id)
-            if subject is None:
-                return
-            await pilot_repository.forget_images(connection, pilot_id, subject.task_id)
-        progress = _Progress()
+            if subject is not None:
+                await pilot_repository.forget_images(connection, pilot_id, subject.task_id)
+        if subject is not None:
+            await self._run_to_its_end(subject)
+        await self._throw_away(pilot_id)
+
+    async def _run_to_its_end(self, subject: Subject) -> None:
+        pilot_id, progress = subject.pilot_id, _Progress()
         try:
             await self._run(subject, progress)
         except Superseded:
@@ -218,6 +223,20 @@ class PilotRunner:
                 image=columns(stored),
                 metadata=subject.metadata(stored),
             )
+
+    async def _throw_away(self, pilot_id: UUID) -> None:
+        """What was stored while the pilot was ended, or by a process that died: no row will ever name it."""
+        while True:
+            try:
+                async with self.database.transaction() as connection:
+                    task_id = await pilot_repository.task_of_ended(connection, pilot_id)
+                    kept = await pilot_repository.kept_keys(connection, pilot_id)
+                if task_id is not None:
+                    await self.ingester.throw_away(sorted(pilot_keys(task_id, pilot_id, rules.SAMPLES) - kept))
+            except (*AWAY, StoreUnavailable):
+                await asyncio.sleep(_PAUSE_AWAY)
+            else:
+                return
 
     async def _finish(self, subject: Subject, progress: _Progress, rung: Rung) -> None:
         assert progress.worker_id is not None

@@ -31,6 +31,16 @@ def pilot_key(task_id: UUID, pilot_id: UUID, number: int, extension: str) -> str
     return f"tasks/{task_id}/pilot/{pilot_id}/{number:02}.{extension}"
 
 
+def pilot_keys(task_id: UUID, pilot_id: UUID, samples: int) -> set[str]:
+    """Every key that so many samples can have."""
+    images = {
+        pilot_key(task_id, pilot_id, number, extension)
+        for number in range(1, samples + 1)
+        for extension in CONTENT_TYPES
+    }
+    return images | {smaller(key) for key in images for smaller in (thumbnail_key, tile_key, preview_key)}
+
+
 def thumbnail_key(image_key: str) -> str:
     return f"{image_key.rpartition('.')[0]}.256.webp"
 
