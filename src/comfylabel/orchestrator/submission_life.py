@@ -284,7 +284,9 @@ class SubmissionLife:
         while True:
             try:
                 # The queue first, then the history: the other way round misses what moves in between (seen 27 of 153).
-                asks_queue = looks % _LOOKS_PER_QUEUE == _LOOKS_PER_QUEUE - 1 or absences > 0 or is_waiting
+                is_late = deadline.has_passed(clock())
+                is_due = looks % _LOOKS_PER_QUEUE == _LOOKS_PER_QUEUE - 1
+                asks_queue = is_due or absences > 0 or is_waiting or is_late
                 queue = await client.queue() if asks_queue else None
                 entry = await client.history(identity)
                 if entry is not None:
@@ -298,12 +300,10 @@ class SubmissionLife:
                     blamed = was_running() and await self._is_enabled(submission.worker_id)
                     raise _lost(FailureKind.WORKER_RESTARTED, _FORGOTTEN, was_running=blamed)
                 _note_place(deadline, queue, identity, has_begun=listener.has_begun(identity), now=clock())
+                if is_late and deadline.has_passed(clock()):  # also by what the queue says of it now
+                    raise await self._too_late(client, identity, deadline)
             except WorkerError as error:
                 silence.goes_on(error, was_running=was_running())
-            if deadline.has_passed(clock()):
-                await withdraw_from_worker(client, [identity])
-                was_tried = not deadline.is_only_waiting
-                raise SubmissionFailed(Failure(FailureKind.DEADLINE, deadline.words, was_running=was_tried))
             if absences == 1 and not await self._is_open(submission):
                 raise Superseded  # it was cancelled, or its worker drained
             pause = self._patience.settle if absences else _pause(looks, hears=listener.hears(identity))
@@ -317,6 +317,11 @@ class SubmissionLife:
     async def _is_enabled(self, worker_id: UUID) -> bool:
         async with self._database.connection() as connection:
             return await workers_repository.is_enabled(connection, worker_id)
+
+    async def _too_late(self, client: ComfyClient, identity: str, deadline: Deadline) -> SubmissionFailed:
+        await withdraw_from_worker(client, [identity])
+        was_tried = not deadline.is_only_waiting
+        return SubmissionFailed(Failure(FailureKind.DEADLINE, deadline.words, was_running=was_tried))
 
     async def _note_end(self, submission: Submission, entry: HistoryEntry) -> bool:
         """False: it was noted before a restart of ours."""
