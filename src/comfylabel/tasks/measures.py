@@ -98,8 +98,8 @@ def _of_tasks(states: dict[str, int], running: Sequence[tuple[Task, Counts]]) ->
     for state in TaskState:
         tasks.add_metric([state.value], states.get(state.value, 0))
     for task, counts in running:
-        for state, number in counts.to_json().items():
-            if state != "total":
-                images.add_metric([str(task.id), state], number)
+        for of_image, number in counts.to_json().items():
+            if of_image != "total":
+                images.add_metric([str(task.id), of_image], number)
     backlog.add_metric([], sum(counts.pending for task, counts in running if task.paused_at is None))
     yield from (tasks, images, backlog)

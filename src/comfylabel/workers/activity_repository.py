@@ -158,7 +158,8 @@ where w.removed_at is null order by w.name
 async def totals(connection: Connection) -> list[Totals]:
     failures = await _failures(connection)
     found = []
-    for identity, *values in await connection.fetch(_TOTALS):
-        counts, gaps = values[: -len(GAP_COLUMNS)], values[-len(GAP_COLUMNS) :]
-        found.append(Totals(*counts, gaps=tuple(gaps), failures=failures[identity]))
+    for row in await connection.fetch(_TOTALS):
+        values: dict[str, Any] = dict(row)
+        gaps = tuple(values.pop(column) for column in GAP_COLUMNS)
+        found.append(Totals(gaps=gaps, failures=failures[values.pop("id")], **values))
     return found
