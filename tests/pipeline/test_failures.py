@@ -1,5 +1,6 @@
 """Every way to fail has its kind, its words and its count, and leaves the work that others can do untouched."""
 
+import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,7 @@ from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.simulator import Simulator, running_simulator
 from comfylabel.generations import failures_repository
 from comfylabel.generations.failures import TaskFailure
+from comfylabel.orchestrator import fault_points
 from tests.pipeline.test_exactly_once import check_truth
 from tests.support.pipeline import NATIVE_GRAPH, QUICK, Line, running_orchestrator
 from tests.support.waiting import until
@@ -174,6 +176,56 @@ async def test_when_it_is_every_workers_fault_the_task_waits_says_so_and_goes_on
                 await line.database.pool.execute("delete from ineligible_workers")
             assert (await line.until_ended(task))["state"] == "DONE"
             await check_truth(line, task, simulator)
+
+
+async def test_what_a_worker_is_known_to_lack_is_never_sent_to_it(api):
+    async with (
+        running_simulator() as poor,
+        running_simulator() as rich,
+        running_orchestrator(api.settings, api.app.state.database.url) as parts,
+    ):
+        poor.faults.missing_models.add(MODEL)
+        line = await Line.of(api)
+        workers = [
+            await line.add_worker(poor.url, "a-poor", priority=9, max_concurrent_jobs=4),
+            await line.add_worker(rich.url, "b-rich"),
+        ]
+        await until(lambda: set(workers) <= set(parts.abilities._digests))
+        task = await line.frozen_task(prompts=3, seeds=2)
+        await line.run(task)
+        assert (await line.until_ended(task))["state"] == "DONE"
+        assert ("POST", "/prompt") not in poor.requests
+        assert await failures(line, task) == {}
+
+
+async def test_images_that_are_not_stored_yet_hold_back_new_work(api):
+    """One may be owed beside the one that is made meanwhile: no third job is begun before the first is stored."""
+    go_on = asyncio.Event()
+
+    async def hold(point: fault_points.FaultPoint) -> None:
+        if point == "before_put":
+            await go_on.wait()
+
+    settings = api.settings.model_copy(update={"ingest_backlog": 1})
+    fault_points.install(hold)
+    try:
+        async with (
+            running_simulator() as simulator,
+            running_orchestrator(settings, api.app.state.database.url) as parts,
+        ):
+            line = await Line.of(api)
+            await line.add_worker(simulator.url)
+            task = await line.frozen_task(prompts=4, seeds=1)
+            await line.run(task)
+            await until(lambda: parts.generator.ingester.is_behind)
+            looks = simulator.requests.count(("GET", "/queue"))
+            await until(lambda: simulator.requests.count(("GET", "/queue")) >= looks + 3)  # of those who tidy up
+            assert len(simulator.log) == 2
+            go_on.set()
+            assert (await line.until_ended(task))["done"] == 4
+            await check_truth(line, task, simulator)
+    finally:
+        fault_points.clear()
 
 
 async def test_a_worker_that_cannot_be_reached_costs_the_prompt_nothing(api):
