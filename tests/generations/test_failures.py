@@ -27,7 +27,7 @@ async def test_failures_of_a_task_are_counted_by_kind_and_the_last_message_is_ke
         task, other = await rows.add_task(connection, "FROZEN"), await rows.add_task(connection, "FROZEN")
         worker = task.worker_id
         for message in ("first", "second"):
-            await failures_repository.lock_task(connection, task.id)
+            await failures_repository.lock(connection, task.id, worker)
             await failures_repository.count(connection, task.id, FailureKind.OUT_OF_MEMORY, message, worker)
         await failures_repository.count(connection, task.id, FailureKind.DEADLINE, "late", worker)
         await failures_repository.count(connection, other.id, FailureKind.DEADLINE, "elsewhere", worker)

@@ -5,14 +5,16 @@ from uuid import UUID
 from comfylabel.db.pool import Connection
 from comfylabel.generations.failures import FailureKind, TaskFailure
 
-# Before anything else of the transaction: counting refers to the task, and who runs or cancels it has it locked and
-# waits for the images that this transaction holds.
+# Before anything else of the transaction: counting refers to the task and the worker, and whoever has those locked, to
+# cancel or to drain, waits for the submissions and images that this transaction holds.
 _LOCK_TASK = "select true from tasks where id = $1 for key share"
+_LOCK_WORKER = "select true from workers where id = $1 for key share"
 
 
-async def lock_task(connection: Connection, task_id: UUID) -> None:
-    """Let `count` be the last statement of this transaction, and not its first."""
+async def lock(connection: Connection, task_id: UUID, worker_id: UUID) -> None:
+    """Let `count` be the last statement of this transaction, and this the first."""
     await connection.execute(_LOCK_TASK, task_id)
+    await connection.execute(_LOCK_WORKER, worker_id)
 
 
 _COUNT = """

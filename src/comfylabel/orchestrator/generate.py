@@ -184,7 +184,7 @@ class Generator:
         state = SubmissionState.LOST if failure.is_loss else SubmissionState.FAILED
         async with self.database.transaction() as connection:
             error = {"class": failure.kind.value, "message": failure.message}
-            await failures_repository.lock_task(connection, chunk.task_id)
+            await failures_repository.lock(connection, chunk.task_id, submission.worker_id)
             if not await repository.end_submission(connection, submission.id, state, error):
                 return  # cancelled meanwhile: its images are pending already
             retries_used, losses = await repository.lock_budget(connection, submission.id, chunk.batch_id, chunk.number)
