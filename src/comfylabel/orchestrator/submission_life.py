@@ -92,6 +92,8 @@ class SubmissionLife:
         self._dispatcher = dispatcher
         self._patience = patience
         self._recorder = recorder
+        # Whose end is to be recorded: also when the answer of the database gets lost that it was written.
+        self._unrecorded: set[UUID] = set()
 
     async def run(
         self,
@@ -112,18 +114,24 @@ class SubmissionLife:
             begun = None
         waiting_since = None if begun else asyncio.get_running_loop().time()
         submission = begun or await self._send(plan, attempt, batch_id, only_worker, avoid)
+        if submission.state is not SubmissionState.GENERATED:
+            self._unrecorded.add(submission.id)
         try:
             is_fresh = submission is not begun and submission.state is SubmissionState.ACCEPTED
             if submission.state is SubmissionState.SENT:
                 submission = await self._settle(plan, submission)
             entry = await self._follow(submission, is_fresh=is_fresh)
-            if await self._note_end(submission, entry):
+            await self._note_end(submission, entry)
+            if submission.id in self._unrecorded:
+                self._unrecorded.discard(submission.id)
                 self._recorder.ended(plan, submission.worker_id, entry, waiting_since=waiting_since)
             _raise_if_failed(entry)
         except SubmissionFailed as failed:
+            self._unrecorded.discard(submission.id)
             failed.submission = submission
             raise
         except Superseded:
+            self._unrecorded.discard(submission.id)
             self._dispatcher.gave_back(submission)  # whoever decided about it has ended its row
             raise
         finally:
@@ -323,15 +331,13 @@ class SubmissionLife:
         was_tried = not deadline.is_only_waiting
         return SubmissionFailed(Failure(FailureKind.DEADLINE, deadline.words, was_running=was_tried))
 
-    async def _note_end(self, submission: Submission, entry: HistoryEntry) -> bool:
-        """False: it was noted before a restart of ours."""
+    async def _note_end(self, submission: Submission, entry: HistoryEntry) -> None:
         if submission.state is SubmissionState.GENERATED:
-            return False
+            return
         if not await self._steps.generated(Ended(submission.id, submission.worker_id, entry.seconds)):
             raise Superseded
         self._dispatcher.gave_back(submission)
         await reached("after_history")
-        return True
 
 
 class _Silence:
