@@ -21,5 +21,5 @@ test('all workers in one sentence: whoever pays sees whether they are busy', () 
 test('the time between two jobs, and the failures, in words', () => {
   assert.equal(idle(8.4, 41), 'idle for 8 ms between two jobs, 1 time in 20 for over 41 ms');
   assert.equal(idle(1200, null), 'idle for 1.2 s between two jobs');
-  assert.equal(failuresInWords({ worker_lost: 1, out_of_memory: 1200 }), '1,200 × out of memory, 1 × worker lost');
+  assert.equal(failuresInWords({ worker_lost: 1, out_of_memory: 1200 }), 'out of memory (1,200), worker lost (1)');
 });

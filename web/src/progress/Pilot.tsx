@@ -31,9 +31,7 @@ export function Pilot({ task, last }: { task: Task; last: Details['pilot'] }) {
         <>
           <p role="status">{outcome(report)}</p>
           {report.forecast && <Forecast forecast={report.forecast} />}
-          {report.heaviest && (
-            <p class="soft">The heaviest prompt was tried first, because it has the {report.heaviest.why}.</p>
-          )}
+          {report.heaviest && <p class="soft">The heaviest prompt was tried first: {report.heaviest.why}.</p>}
           <Ladder report={report} />
           <Samples report={report} />
         </>

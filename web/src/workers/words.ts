@@ -35,10 +35,10 @@ function brief(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
-/** "2 × out of memory, 1 × worker lost" */
+/** "out of memory (2), worker lost (1)" */
 export function failuresInWords(failures: Readonly<Record<string, number>>): string {
   return Object.entries(failures)
     .sort(([, a], [, b]) => b - a)
-    .map(([kind, times]) => `${count(times)} × ${kind.replaceAll('_', ' ')}`)
+    .map(([kind, times]) => `${kind.replaceAll('_', ' ')} (${count(times)})`)
     .join(', ');
 }
