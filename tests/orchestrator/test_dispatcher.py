@@ -1,8 +1,16 @@
-"""The loop that places submissions ends when it is told to, whatever wakes it at that moment."""
+"""Who waits for a slot and who gets it: the loop behind every submission, on real workers and a real database."""
 
 import asyncio
+from uuid import UUID
 
+import pytest
+
+from comfylabel.comfy.simulator import Simulator, running_simulator
+from comfylabel.orchestrator import queue_gate
 from comfylabel.orchestrator.dispatcher import Dispatcher
+from tests.pipeline.test_exactly_once import check_truth
+from tests.support.pipeline import Line, running_orchestrator
+from tests.support.waiting import until
 
 
 async def test_a_wake_at_the_moment_of_stopping_does_not_keep_it_running():
@@ -16,3 +24,161 @@ async def test_a_wake_at_the_moment_of_stopping_does_not_keep_it_running():
     done, _ = await asyncio.wait({running}, timeout=5)
     running.cancel()
     assert done
+
+
+def waiting(parts, task: str) -> int:
+    return sum(request.task_id == UUID(task) for request in parts.dispatcher._waiting)
+
+
+async def second_task(line: Line, *, prompts: int, seeds: int) -> str:
+    pool = await line.add_pool("color")
+    task = (await line.add_task(await line.add_workflow(name="autumn"), [pool], prompts=prompts, seeds=seeds))["id"]
+    await line.call("POST", f"/api/tasks/{task}/freeze")
+    return str(task)
+
+
+async def tasks_in_order(line: Line, *workers: Simulator) -> list[str]:
+    """Of what was sent, in the order of the POSTs."""
+    rows = await line.database.pool.fetch("select id, task_id from submissions")
+    task_of = {str(row["id"]): str(row["task_id"]) for row in rows}
+    log = sorted((entry for worker in workers for entry in worker.log), key=lambda entry: entry.queued)
+    return [task_of[entry.id] for entry in log]
+
+
+async def test_a_higher_priority_goes_first_however_many_of_a_lower_one_are_waiting(api):
+    line = await Line.of(api)
+    async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url) as parts:
+        simulator.faults.hold_jobs = True
+        await line.add_worker(simulator.url)
+        low = await line.frozen_task(prompts=8, seeds=2)
+        high = await second_task(line, prompts=3, seeds=2)
+        await line.run(low)
+        await until(lambda: len(simulator.log) == 1 and waiting(parts, low) >= 3)
+        await line.call("PATCH", f"/api/tasks/{high}", json={"priority": 5})
+        await line.run(high)
+        await until(lambda: waiting(parts, high) == 3)
+        simulator.faults.hold_jobs = False
+        assert (await line.until_ended(low))["state"] == "DONE"
+        assert await tasks_in_order(line, simulator) == [low, *[high] * 3, *[low] * 7]
+
+
+async def test_a_priority_that_changes_while_they_wait_counts_at_once(api):
+    line = await Line.of(api)
+    async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url) as parts:
+        simulator.faults.hold_jobs = True
+        await line.add_worker(simulator.url)
+        first = await line.frozen_task(prompts=3, seeds=2)
+        second = await second_task(line, prompts=2, seeds=2)
+        await line.run(first)
+        await until(lambda: len(simulator.log) == 1 and waiting(parts, first) == 2)
+        await line.run(second)
+        await until(lambda: waiting(parts, second) == 2)
+        await line.call("PATCH", f"/api/tasks/{second}", json={"priority": 1})
+        await until(lambda: {request.priority for request in parts.dispatcher._waiting} == {0, 1})
+        simulator.faults.hold_jobs = False
+        assert (await line.until_ended(first))["state"] == "DONE"
+        assert await tasks_in_order(line, simulator) == [first, second, second, first, first]
+
+
+async def test_what_waits_is_let_go_when_its_task_is_paused(api):
+    line = await Line.of(api)
+    async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url) as parts:
+        simulator.faults.hold_jobs = True
+        await line.add_worker(simulator.url)
+        task = await line.frozen_task(prompts=3, seeds=2)
+        await line.run(task)
+        await until(lambda: len(simulator.log) == 1 and waiting(parts, task) == 2)
+        await line.call("POST", f"/api/tasks/{task}/pause")
+        await until(lambda: waiting(parts, task) == 0)
+        await line.call("POST", f"/api/tasks/{task}/resume")
+        simulator.faults.hold_jobs = False
+        assert (await line.until_ended(task))["state"] == "DONE"
+        await check_truth(line, task, simulator)
+
+
+async def test_a_worker_whose_queue_does_not_answer_holds_back_no_other(api, monkeypatch):
+    """The gate of the preferred worker stays shut for as long as the test wants."""
+    line = await Line.of(api)
+    look, answer, asked = queue_gate.look, asyncio.Event(), asyncio.Event()
+    async with (
+        running_simulator() as slow,
+        running_simulator() as fast,
+        running_orchestrator(api.settings, line.database.url),
+    ):
+
+        async def look_slowly(client, taken):
+            if client._shown == slow.url:
+                asked.set()
+                await answer.wait()
+            return await look(client, taken)
+
+        monkeypatch.setattr(queue_gate, "look", look_slowly)
+        await line.add_worker(slow.url, "a-slow", priority=9)
+        await line.add_worker(fast.url, "b-fast")
+        task = await line.frozen_task(prompts=6, seeds=2)
+        await line.run(task)
+        await asked.wait()
+        await until(lambda: len(fast.log) == 5 and fast.log[-1].ended)
+        assert not slow.log
+        answer.set()
+        assert (await line.until_ended(task))["state"] == "DONE"
+        await check_truth(line, task, slow, fast)
+
+
+async def test_nothing_but_pilots_is_sent_while_the_ingester_is_behind(api):
+    line = await Line.of(api)
+    async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url) as parts:
+        await line.add_worker(simulator.url)
+        is_behind = True
+        parts.dispatcher._is_behind = lambda: is_behind
+        mass = await line.frozen_task(prompts=2, seeds=2)
+        pool = await line.add_pool("color")
+        piloted = (await line.add_task(await line.add_workflow(name="autumn"), [pool], prompts=2, seeds=2))["id"]
+        await line.run(mass)
+        await until(lambda: waiting(parts, mass) == 2)
+        assert len((await line.call("POST", f"/api/tasks/{piloted}/pilot"))["samples"]) == 10
+        assert waiting(parts, mass) == 2
+        is_behind = False
+        parts.dispatcher.wake()
+        assert (await line.until_ended(mass))["state"] == "DONE"
+
+
+async def test_the_line_to_a_worker_that_has_moved_is_closed(api):
+    line = await Line.of(api)
+    settings = api.settings.model_copy(update={"health_interval_seconds": 0.1})
+    async with (
+        running_simulator() as old,
+        running_simulator() as new,
+        running_orchestrator(settings, line.database.url),
+    ):
+        worker = await line.add_worker(old.url)
+        task = await line.frozen_task(prompts=1, seeds=2)
+        await line.run(task)
+        await line.until_ended(task)
+        await until(lambda: old.sockets._open)
+        await line.call("PATCH", f"/api/workers/{worker}", json={"base_url": new.url})
+        await until(lambda: not old.sockets._open)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+async def test_a_reservation_never_passes_the_limit_whatever_the_picture_says(api, limit):
+    """As if the picture were wrong all the time: free slots everywhere."""
+    line = await Line.of(api)
+    deepest = 0
+    async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url) as parts:
+        parts.dispatcher._picture.took = lambda *_: None  # type: ignore[method-assign]  # it never learns
+        await line.add_worker(simulator.url, max_concurrent_jobs=limit)
+
+        async def watch() -> None:
+            nonlocal deepest
+            while True:
+                deepest = max(deepest, simulator.queue.remaining)
+                await asyncio.sleep(0)
+
+        watcher = asyncio.create_task(watch())
+        task = await line.frozen_task(prompts=6, seeds=2)
+        await line.run(task)
+        assert (await line.until_ended(task))["state"] == "DONE"
+        watcher.cancel()
+        await check_truth(line, task, simulator)
+    assert deepest <= limit

@@ -39,16 +39,16 @@ async def test_the_database_stops_and_starts_during_a_run(tmp_path):
 async def test_a_full_store_delays_and_loses_nothing(api, monkeypatch):
     """The store says that it is full, as obstore does on ENOSPC (tests/storage has the real full disk)."""
     full = True
-    put = ObjectStore.put
+    put_all = ObjectStore.put_all
 
-    async def put_or_full(self, key, data, content_type):
+    async def put_or_full(self, *objects, **options):
         if full:
             refused.set()
             raise StoreUnavailable("The image store is full.")
-        await put(self, key, data, content_type)
+        await put_all(self, *objects, **options)
 
     refused = asyncio.Event()
-    monkeypatch.setattr(ObjectStore, "put", put_or_full)
+    monkeypatch.setattr(ObjectStore, "put_all", put_or_full)
     monkeypatch.setattr("comfylabel.orchestrator.generate._PAUSE_STORE", 0.05)
     async with running_simulator() as simulator, running_orchestrator(api.settings, api.app.state.database.url):
         line = await Line.of(api)

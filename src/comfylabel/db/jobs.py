@@ -17,6 +17,7 @@ import structlog
 from pgqueuer import PgQueuer, Queries
 from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.models import Job
+from pgqueuer.types import QueueEntrypoint
 
 from comfylabel.db.pool import AWAY, Connection
 
@@ -31,9 +32,12 @@ ORDERS: Sequence[Entrypoint] = ("cancel", "drain")
 # Ahead of every task's own priority (an int that people set): somebody is waiting in front of a screen.
 PILOT_PRIORITY = 1_000_000
 
-# 2 x BATCH is PgQueuer's own lower bound of max_concurrent_tasks.
 _BATCH = 32
-_MOST_PICKED = 512
+# A handler that waits for a slot is a coroutine of some 10 kB. Were there fewer, the jobs of a task that came first
+# would keep out those of one with a higher priority; the windows of the tasks are the bound that matters.
+_MOST_PICKED = 20_000
+# Between two looks for jobs while more and more of them are added.
+_SHORTEST_PAUSE = 0.02
 _PAUSE_AWAY = 1.0
 
 
@@ -126,6 +130,63 @@ class _PatientDriver(AsyncpgPoolDriver):
     async def execute(self, query: str, *args: object) -> str:
         return await _until_answered(partial(super().execute, query, *args))
 
+    async def add_listener(self, channel: str, callback: Callable[[str | bytes | bytearray], None]) -> None:
+        await super().add_listener(channel, _Bell(callback))
+
+
+class _Bell:
+    """Rings when jobs were added, at once and then at most every 20 ms. PgQueuer would look for jobs at each change of
+    its table, be it the end of one, and four statements are a look.
+    """
+
+    def __init__(self, ring: Callable[[str | bytes | bytearray], None]) -> None:
+        self._ring = ring
+        self._is_held = False
+        self._missed: str | bytes | bytearray | None = None
+
+    def __call__(self, payload: str | bytes | bytearray) -> None:
+        told = orjson.loads(payload)
+        if told.get("type") != "table_changed_event":
+            self._ring(payload)
+        elif told.get("operation") == "insert":
+            if self._is_held:
+                self._missed = payload
+            else:
+                self._ring_and_hold(payload)
+
+    def _ring_and_hold(self, payload: str | bytes | bytearray) -> None:
+        self._ring(payload)
+        self._is_held, self._missed = True, None
+        asyncio.get_running_loop().call_later(_SHORTEST_PAUSE, self._let_go)
+
+    def _let_go(self) -> None:
+        self._is_held = False
+        if self._missed is not None:
+            self._ring_and_hold(self._missed)
+
+
+class _Queries(Queries):
+    """PgQueuer's own, without the questions whose answers are known here."""
+
+    _is_dry = False
+
+    async def dequeue(self, batch_size: int, *args: Any, **kwargs: Any) -> list[Job]:
+        """After a batch that was not full there is nothing left to ask for; what came meanwhile rings the bell."""
+        if self._is_dry:
+            self._is_dry = False
+            return []
+        jobs = await super().dequeue(batch_size, *args, **kwargs)
+        self._is_dry = 0 < len(jobs) < batch_size
+        return jobs
+
+    async def next_deferred_eta(self, _entrypoints: list[QueueEntrypoint]) -> timedelta | None:
+        """What is to be done later is found by the look that comes every two seconds."""
+        return None
+
+    async def queued_work(self, _entrypoints: list[QueueEntrypoint]) -> int:
+        """Asked only beside the question before, for a job that falls between the two."""
+        return 0
+
 
 async def _until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
     while True:
@@ -155,8 +216,9 @@ class JobConsumer:
 
     async def run(self) -> None:
         # Its own pool: PgQueuer binds JSON as text and must not meet our codecs.
-        async with asyncpg.create_pool(self._url, min_size=2, max_size=4) as pool:
-            queuer = PgQueuer(_PatientDriver(pool))
+        async with asyncpg.create_pool(self._url, min_size=2, max_size=4, reset=_leave_as_it_is) as pool:
+            driver = _PatientDriver(pool)
+            queuer = PgQueuer(driver, queries=_Queries(driver))
             for name, handler in self._handlers.items():
                 queuer.entrypoint(name, on_failure="hold")(self._tracked(handler))
             running = asyncio.create_task(
@@ -184,3 +246,7 @@ class JobConsumer:
             await handler(orjson.loads(job.payload or b"{}"))
 
         return handle
+
+
+async def _leave_as_it_is(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Saves each statement a round trip: PgQueuer changes nothing of a session but what its one listener listens to."""

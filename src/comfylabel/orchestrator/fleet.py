@@ -1,6 +1,7 @@
 """The workers as this process speaks to them: one client and one websocket each, made on first use."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -37,7 +38,7 @@ class Fleet:
         self._service = service
         self._session = session
         self._lines: dict[UUID, _Line] = {}
-        self._closing: list[WorkerListener] = []
+        self._closing: set[asyncio.Task[None]] = set()
 
     def client(self, worker: Worker) -> ComfyClient:
         return self._line(worker).client
@@ -69,18 +70,34 @@ class Fleet:
         async with self._database.transaction() as connection:
             await health.mark_dead(connection, worker_id, reason)
 
+    def keep(self, enabled: Sequence[Worker]) -> None:
+        """Let go of the lines to workers that have moved, and to those that get nothing any more and have done all."""
+        addresses = {worker.id: _address(worker) for worker in enabled}
+        for worker_id, line in list(self._lines.items()):
+            has_moved = worker_id in addresses and addresses[worker_id] != line.address
+            if has_moved or (worker_id not in addresses and not line.listener.is_needed):
+                self._close(worker_id)
+
     async def close(self) -> None:
-        for listener in [*self._closing, *(line.listener for line in self._lines.values())]:
-            await listener.close()
+        await asyncio.gather(*self._closing, *(line.listener.close() for line in self._lines.values()))
+
+    def _close(self, worker_id: UUID) -> None:
+        closing = asyncio.create_task(self._lines.pop(worker_id).listener.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     def _line(self, worker: Worker) -> _Line:
         line = self._lines.get(worker.id)
-        address = (worker.base_url, worker.api_key, worker.headers)
+        address = _address(worker)
         if line is not None and line.address == address:
             return line
         if line is not None:
-            self._closing.append(line.listener)
+            self._close(worker.id)
         client = self._service.client(worker, self._session)
         listener = WorkerListener(client, lambda: self.on_idle(worker.id), lambda: self.on_back(worker.id))
         line = self._lines[worker.id] = _Line(address, client, listener)
         return line
+
+
+def _address(worker: Worker) -> tuple[str, str | None, str | None]:
+    return worker.base_url, worker.api_key, worker.headers

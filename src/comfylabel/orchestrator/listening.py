@@ -46,7 +46,13 @@ class WorkerListener:
         self._is_connected = False
         self._task = asyncio.create_task(self._listen_for_ever())
 
+    @property
+    def is_needed(self) -> bool:
+        """Somebody follows a submission there."""
+        return bool(self._hearings)
+
     async def close(self) -> None:
+        self._is_connected = False
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task

@@ -1,8 +1,9 @@
 """What nobody waits for: health, the sweep that puts lost jobs back, partitions, and tidying workers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -14,7 +15,8 @@ from comfylabel.db.jobs import enqueue, generate_job, pilot_job
 from comfylabel.db.partitions import count_strays, ensure_partitions
 from comfylabel.db.pool import AWAY, Database
 from comfylabel.generations.repository import top_up
-from comfylabel.orchestrator import upkeep_repository, workers_repository
+from comfylabel.orchestrator import activity_repository, upkeep_repository, workers_repository
+from comfylabel.orchestrator.backlogs import Backlogs
 from comfylabel.orchestrator.cancelling import Canceller, withdraw_from_worker
 from comfylabel.orchestrator.dispatcher import Dispatcher
 from comfylabel.orchestrator.fleet import Fleet
@@ -22,6 +24,7 @@ from comfylabel.tasks.readiness import Readiness, nobody_can
 from comfylabel.tasks.repository import finish_task_if_complete
 from comfylabel.workers import health
 from comfylabel.workers.inventories import Inventories
+from comfylabel.workers.schemas import Worker
 from comfylabel.workers.selection import is_selectable
 from comfylabel.workers.service import WorkerService
 
@@ -29,6 +32,7 @@ log = structlog.get_logger()
 
 PARTITIONS_SECONDS = 24 * 3600.0
 INVENTORIES_SECONDS = 3600.0
+ACTIVITY_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +45,31 @@ class Maintenance:
     canceller: Canceller
     readiness: Readiness
     inventories: Inventories
+    backlogs: Backlogs = field(default_factory=Backlogs)
 
     async def check_health(self) -> None:
         """Every enabled worker, side by side; a slow one holds nobody back."""
         checked = await health.check_all(self.database, self.service, self.session)
+        self.fleet.keep(checked)
         self.dispatcher.wake()
+        async with self.database.connection() as connection:
+            waiting = await upkeep_repository.waiting_tasks(connection)
+            slots = await workers_repository.slots(connection)
+        held = Counter(slot.worker_id for slot in slots.values())
+        self._tell_of_backlogs(checked, held, work_waits=bool(waiting))
         now = datetime.now(UTC)
-        if not any(is_selectable(worker, now) for worker in checked):
-            async with self.database.connection() as connection:
-                waiting = await upkeep_repository.running_tasks(connection)
-            if waiting:
-                log.error("runs_wait_for_a_worker", tasks=len(waiting), cure="bring a worker back, or add one")
+        if waiting and not any(is_selectable(worker, now) for worker in checked):
+            log.error("runs_wait_for_a_worker", tasks=len(waiting), cure="bring a worker back, or add one")
+
+    def _tell_of_backlogs(self, checked: Sequence[Worker], held: Mapping[UUID, int], *, work_waits: bool) -> None:
+        """Once when it begins and once when it is over."""
+        for told in self.backlogs.look(checked, held, work_waits=work_waits):
+            worker = told.worker
+            facts = {"worker": worker.name, "queue": worker.current_queue_len, "limit": worker.max_concurrent_jobs}
+            if told.begins:
+                log.warning("queue_backlog", **facts, cure="others use this worker: wait, or raise its limit")
+            else:
+                log.info("queue_backlog_over", **facts)
 
     async def tell_who_waits(self) -> None:
         """A task that no worker can run says so for as long as it waits. Whoever lacks something for it is asked again
@@ -70,6 +88,10 @@ class Maintenance:
                 reason=nobody_can(abilities),
                 cure="put there what is missing, or add a worker that has it",
             )
+
+    async def forget_activity(self) -> None:
+        async with self.database.transaction() as connection:
+            await activity_repository.forget_old_minutes(connection)
 
     async def forget_inventories(self) -> None:
         await self.inventories.forget_unused()

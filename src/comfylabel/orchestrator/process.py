@@ -22,7 +22,13 @@ from comfylabel.orchestrator.draining import Drainer
 from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.generate import Generator
 from comfylabel.orchestrator.ingest import Ingester, IngestLimits
-from comfylabel.orchestrator.maintenance import INVENTORIES_SECONDS, PARTITIONS_SECONDS, Maintenance, every
+from comfylabel.orchestrator.maintenance import (
+    ACTIVITY_SECONDS,
+    INVENTORIES_SECONDS,
+    PARTITIONS_SECONDS,
+    Maintenance,
+    every,
+)
 from comfylabel.orchestrator.pilot_run import PilotRunner
 from comfylabel.orchestrator.recipes import Recipes
 from comfylabel.orchestrator.refills import Refills
@@ -86,6 +92,7 @@ class Orchestrator:
             group.create_task(every(self.pace.sweep_seconds, self.maintenance.tidy_workers))
             group.create_task(every(self.pace.sweep_seconds, self.maintenance.tell_who_waits))
             group.create_task(every(INVENTORIES_SECONDS, self.maintenance.forget_inventories))
+            group.create_task(every(ACTIVITY_SECONDS, self.maintenance.forget_activity))
             group.create_task(self.abilities.run())
             group.create_task(self.recorder.run())
             group.create_task(self._consume())
@@ -133,13 +140,6 @@ async def orchestrator(
         fleet = Fleet(database, service, session)
         inventories = Inventories(database, service, session)
         abilities = Abilities(database, inventories, look_seconds=pace.inventories_seconds)
-        dispatcher = Dispatcher(database, fleet, poll_seconds=settings.queue_poll_seconds, refused=abilities.refused)
-        fleet.on_idle = dispatcher.wake
-        abilities.on_known = dispatcher.wake
-        fleet.on_back = abilities.doubt
-        recorder = Recorder(database)
-        steps = Steps(database)
-        life = SubmissionLife(database, fleet, dispatcher, steps=steps, patience=pace.patience, recorder=recorder)
         ingester = Ingester(
             ObjectStore.open(settings.object_store_url),
             settings.data_dir / "spool",
@@ -150,6 +150,19 @@ async def orchestrator(
                 settings.ingest_backlog,
             ),
         )
+        dispatcher = Dispatcher(
+            database,
+            fleet,
+            poll_seconds=settings.queue_poll_seconds,
+            refused=abilities.refused,
+            is_behind=lambda: ingester.is_behind,
+        )
+        fleet.on_idle = dispatcher.wake
+        abilities.on_known = dispatcher.wake
+        fleet.on_back = abilities.doubt
+        recorder = Recorder(database)
+        steps = Steps(database)
+        life = SubmissionLife(database, fleet, dispatcher, steps=steps, patience=pace.patience, recorder=recorder)
         ingester.on_room = dispatcher.wake
         readiness = Readiness(database, inventories)
         canceller = Canceller(database, fleet)
