@@ -157,7 +157,7 @@ async def test_a_priority_reaches_the_jobs_that_wait(api):
 
 async def test_the_higher_priority_is_sent_first_whatever_was_there_before(api):
     line = await Line.of(api)
-    async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url):
+    async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url) as parts:
         simulator.faults.hold_jobs = True
         await line.add_worker(simulator.url)
         early = await line.frozen_task(prompts=4, seeds=1, name="early")
@@ -166,9 +166,9 @@ async def test_the_higher_priority_is_sent_first_whatever_was_there_before(api):
         pool = await line.add_pool("color")
         late = (await line.add_task(await line.add_workflow(name="late"), [pool], prompts=4, seeds=1))["id"]
         await line.call("POST", f"/api/tasks/{late}/freeze")
-        await line.run(late)
         await line.call("PATCH", f"/api/tasks/{late}", json={"priority": 5})
-        await until(lambda: _all_are_picked(line))
+        await line.run(late)
+        await until(lambda: len(parts.dispatcher._waiting) == 7)  # all but the one that runs
         simulator.faults.hold_jobs = False
         await line.until_ended(early)
         await line.until_ended(late)
@@ -176,10 +176,6 @@ async def test_the_higher_priority_is_sent_first_whatever_was_there_before(api):
         of_late = {str(row["id"]) for row in rows if row["task_id"] == UUID(late)}
     places = [place for place, entry in enumerate(simulator.log) if entry.id in of_late]
     assert places == [1, 2, 3, 4]
-
-
-async def _all_are_picked(line: Line) -> bool:
-    return not await line.database.pool.fetchval("select count(*) from pgqueuer where status = 'queued'")
 
 
 # ------------------------------------------------------------------------------------------------------ cancel
@@ -281,7 +277,7 @@ async def test_what_is_being_fetched_at_a_cancel_is_kept(api, hooks):
 
     async with running_simulator() as simulator:
         await line.add_worker(simulator.url)
-        task = await line.frozen_task(prompts=2, seeds=2)
+        task = await line.frozen_task(prompts=1, seeds=2)
         await line.run(task)
         fault_points.install(cancel)
         async with running_orchestrator(api.settings, line.database.url, UNSWEPT):

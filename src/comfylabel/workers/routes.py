@@ -64,7 +64,7 @@ async def drain_worker(worker_id: UUID, admin: Admin, service: Service) -> Respo
     """It is disabled, and what waits there of ours is made elsewhere, uncounted. What runs ends and is kept: it may be
     switched off once `held` is 0.
     """
-    return ok(shown(await service.row(await service.drain(admin, worker_id))))
+    return ok(shown(await service.drain(admin, worker_id)))
 
 
 @router.post("/{worker_id}/test", response_model=Envelope[ProbeAnswer])

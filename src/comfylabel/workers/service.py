@@ -122,15 +122,17 @@ class WorkerService:
             return await health.check(self._database, self, worker, session, explicit=True)
         return worker
 
-    async def drain(self, by: Principal, worker_id: UUID) -> Worker:
-        """It gets nothing more, and what waits there of ours is made elsewhere; what runs ends and is kept."""
+    async def drain(self, by: Principal, worker_id: UUID) -> WorkerRow:
+        """It gets nothing more, and what waits there of ours is made elsewhere; what runs ends and is kept. Answers
+        the worker as it stood when the order was given.
+        """
         async with self._database.transaction() as connection:
             before = _present(await repository.lock(connection, worker_id), worker_id)
             worker = await repository.update(connection, replace(before, enabled=False))
             await enqueue(connection, [drain_job(worker_id)])
             await audit(connection, by.user_id, "worker_drained", worker.name)
             await notify(connection, workers=[worker_id])
-        return worker
+            return await repository.with_held(connection, worker)
 
     async def remove(self, by: Principal, worker_id: UUID) -> None:
         """It gets nothing more; its row stays, because images point at it."""
