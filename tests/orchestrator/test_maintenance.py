@@ -1,13 +1,16 @@
 """What was left behind is taken up again: by the sweep in the rows, by the tidying on the workers."""
 
 import uuid
+from typing import Any
 
+import aiohttp
 import structlog
 
+from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.simulator import running_simulator
 from comfylabel.orchestrator import upkeep_repository
 from tests.pipeline.test_exactly_once import check_truth
-from tests.support.pipeline import Line, running_orchestrator
+from tests.support.pipeline import NATIVE_GRAPH, Line, running_orchestrator
 from tests.support.waiting import until
 
 # Of a process that died between the reservation and the answer of GET /queue, for work that nobody asks for.
@@ -97,6 +100,36 @@ async def test_a_run_without_a_healthy_worker_raises_an_alert(api):
             simulator.faults.proxy = "502"
             await until(lambda: heard("runs_wait_for_a_worker"))
             assert (await line.progress(task))["state"] == "RUNNING"
+
+
+async def test_a_queue_full_of_strangers_is_told_once_and_so_is_its_end(api):
+    line = await Line.of(api)
+    settings = api.settings.model_copy(update={"health_interval_seconds": 0.1})
+    with structlog.testing.capture_logs() as told:
+
+        def heard(event: str) -> list[Any]:
+            return [entry for entry in told if entry["event"] == event]
+
+        async with (
+            running_simulator() as simulator,
+            aiohttp.ClientSession() as session,
+            running_orchestrator(settings, line.database.url),
+        ):
+            simulator.faults.hold_jobs = True
+            stranger = ComfyClient(session, simulator.url)
+            for _ in range(3):
+                await stranger.submit(NATIVE_GRAPH, str(uuid.uuid4()))
+            await line.add_worker(simulator.url, max_concurrent_jobs=2)
+            task = await line.frozen_task()
+            await line.run(task)
+            await until(lambda: heard("queue_backlog"))
+            simulator.faults.hold_jobs = False
+            assert (await line.until_ended(task))["state"] == "DONE"
+            await until(lambda: heard("queue_backlog_over"))
+
+    (alert,) = heard("queue_backlog")
+    assert (alert["worker"], alert["queue"], alert["limit"]) == ("gpu-1", 3, 2)
+    assert len(heard("queue_backlog_over")) == 1
 
 
 async def test_what_was_given_up_is_taken_off_a_worker_that_comes_back(api):

@@ -198,3 +198,24 @@ async def test_what_happened_a_week_ago_is_forgotten(database, task):
         await activity_repository.forget_old_minutes(connection)
 
     assert len(await made(database, "worker_minutes")) == 1
+
+
+async def test_minutes_become_hours_and_come_to_the_same(database, task):
+    await database.pool.execute(
+        """insert into worker_minutes (worker_id, task_id, minute, submissions, images, failures, busy_seconds)
+           select $1, $2, date_trunc('minute', now()) - make_interval(mins => ago), 1, 4, ago % 2, 1.5
+           from generate_series(0, 599) ago""",
+        task.worker_id,
+        task.id,
+    )
+    for _ in range(2):
+        async with database.transaction() as connection:
+            await activity_repository.forget_old_minutes(connection)
+        rows = await made(database, "worker_minutes")
+        assert sum(row["submissions"] for row in rows) == 600
+        assert sum(row["images"] for row in rows) == 2400
+        assert sum(row["failures"] for row in rows) == 300
+        assert sum(row["busy_seconds"] for row in rows) == 900
+        by_the_hour = [row for row in rows if row["submissions"] > 1]
+        assert 6 <= len(by_the_hour) <= 8
+        assert 120 <= len(rows) - len(by_the_hour) <= 181  # the last two hours, and what began of a third
