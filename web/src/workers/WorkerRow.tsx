@@ -104,14 +104,12 @@ function Health({ worker }: { worker: Worker }) {
 }
 
 function Doing({ worker, done }: { worker: Worker; done: Activity | undefined }) {
-  // Its queue counts ours too.
-  const others = worker.current_queue_len - worker.held;
   return (
     <p class="numbers">
       <span>
-        {count(worker.held)} of {some(worker.max_concurrent_jobs, 'place')} taken
+        {count(worker.held)} in hand, {count(worker.max_concurrent_jobs)} sent at a time
       </span>
-      {others > 0 && <span>{count(others)} of others in its queue</span>}
+      {worker.current_queue_len > 0 && <span>{count(worker.current_queue_len)} in its queue</span>}
       {done?.images_per_second ? <span>{rate(done.images_per_second)}</span> : null}
       {done && done.images > 0 && <span>{some(done.images, 'image')}</span>}
       {done?.gap.p50_ms != null && <span>{idle(done.gap.p50_ms, done.gap.p95_ms)}</span>}

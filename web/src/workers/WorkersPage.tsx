@@ -50,8 +50,8 @@ export function WorkersPage() {
       <div>
         <h1>Workers</h1>
         <p class="soft">
-          {fleetWords(shown.value.map((one) => ({ ...one, ...(figures.value.get(one.id) ?? none) })))} Figures are of
-          the last {MINUTES} minutes.
+          {fleetWords(shown.value.map((one) => ({ ...one, ...(figures.value.get(one.id) ?? none) })))} How busy and how
+          fast: in the last {MINUTES} minutes; pauses and failures: of all times.
         </p>
       </div>
       <p class="away-note" role="status">
