@@ -1,6 +1,6 @@
 """Breaks the whole system at random and has strangers judge what is left.
 
-python -m tests.chaos [--seed N] [--minutes N] [--runs N] [--break RULE]
+python -m tests.chaos [--seed N] [--minutes N] [--runs N] [--only FAULT,FAULT] [--break RULE]
 
 Each run has a seed, which decides what strikes and in what order. A run that is found at fault prints its seed and
 keeps what it has left behind. The last line says `chaos: N runs, M faults`; the exit status is 0 when M is 0.
@@ -8,6 +8,7 @@ keeps what it has left behind. The last line says `chaos: N runs, M faults`; the
 
 import argparse
 import asyncio
+import itertools
 import random
 import shutil
 import sys
@@ -43,6 +44,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--minutes", type=float, help="begin new runs for so long, in place of --runs")
     parser.add_argument("--seconds", type=float, default=CHAOS_SECONDS, help="of trouble in each run")
+    parser.add_argument("--only", help="strike with these faults alone: tests/chaos/injection.py names them")
     parser.add_argument("--break", dest="rule", help="break one rule of the product: tests/chaos/broken_rules.py")
     parser.add_argument("--keep", action="store_true", help="keep what every run leaves behind")
     return parser.parse_args()
@@ -50,7 +52,8 @@ def _arguments() -> argparse.Namespace:
 
 async def _one(seed: int, asked: argparse.Namespace) -> Result:
     directory = Path(tempfile.mkdtemp(prefix=f"comfylabel-chaos-{seed}-"))
-    result = await run(Plan.of(seed, asked.seconds), directory, rule=asked.rule)
+    strikes = itertools.cycle(asked.only.split(",")) if asked.only else None
+    result = await run(Plan.of(seed, asked.seconds), directory, rule=asked.rule, strikes=strikes)
     _say(
         f"seed {seed}: {result.images} images, {result.answers} answers, {sum(result.injected.values())} strikes, "
         f"{len(result.violations)} faults, {result.seconds:.0f} s"

@@ -274,7 +274,8 @@ def _troubles(directory: Path) -> Counter[str]:
     for path in (*directory.glob("serve-*.log"), *directory.glob("orchestrate-*.log")):
         for line in path.read_text(errors="replace").splitlines():
             if '"exception": ' in line:
-                found[str(json.loads(line).get("event"))] += 1
+                entry = json.loads(line)
+                found[f"{entry['event']} ({entry['exception'].splitlines()[-1]})"] += 1
     return found
 
 
