@@ -172,9 +172,13 @@ async def test_when_it_is_every_workers_fault_the_task_waits_says_so_and_goes_on
             simulator.faults.missing_models.clear()
             simulator.faults.missing_nodes.clear()
             simulator.faults.proxy = None
-            if break_it is _refuses_post:  # which no question tells of: it is tried again after five minutes
-                await line.database.pool.execute("delete from ineligible_workers")
-            assert (await line.until_ended(task))["state"] == "DONE"
+
+            async def ended() -> Any:
+                if break_it is _refuses_post:  # which no question tells of: it is tried again after five minutes
+                    await line.database.pool.execute("delete from ineligible_workers")
+                return (await line.progress(task))["state"] == "DONE"
+
+            await until(ended)
             await check_truth(line, task, simulator)
 
 
