@@ -148,6 +148,22 @@ async def test_when_all_workers_are_gone_nobody_knows_how_long_it_takes(
     assert "No healthy worker can run this workflow" in view.waiting_for
 
 
+async def test_when_no_worker_can_run_it_any_more_nobody_knows_either(
+    database: Database, progress: ProgressService
+) -> None:
+    task = await running_task(database)
+    await database.pool.execute(
+        "insert into ineligible_workers (worker_id, workflow_id, reason) values ($1, $2, 'the model is gone')",
+        task.worker_id,
+        task.workflow_id,
+    )
+    view = await told(progress, task)
+
+    assert view.speed.images_per_second is not None
+    assert view.speed.eta is None
+    assert "the model is gone" in str(view.waiting_for)
+
+
 async def test_what_a_lost_worker_made_promises_nothing(database: Database, progress: ProgressService) -> None:
     task = await running_task(database)
     await database.pool.execute("update workers set enabled = false")

@@ -1,6 +1,7 @@
 """How far tasks are, how fast they are made and when they will be done: for one page, for the list, and live."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -51,16 +52,28 @@ class ProgressService:
         """Tasks with how far they are, and whether older ones follow."""
         async with self._database.connection() as connection:
             tasks = await repository.newest(connection, before, limit + 1)
-            return await _rows(connection, tasks[:limit]), len(tasks) > limit
+            rows = await _rows(connection, tasks[:limit])
+        return await self._honest(rows), len(tasks) > limit
 
     async def running(self) -> list[TaskRow]:
         async with self._database.connection() as connection:
-            return await _rows(connection, await repository.running(connection))
+            rows = await _rows(connection, await repository.running(connection))
+        return await self._honest(rows)
 
     async def some(self, task_ids: Sequence[UUID]) -> list[TaskRow]:
         """As the list shows them."""
         async with self._database.connection() as connection:
-            return await _rows(connection, await repository.some(connection, task_ids))
+            rows = await _rows(connection, await repository.some(connection, task_ids))
+        return await self._honest(rows)
+
+    async def _honest(self, rows: Sequence[TaskRow]) -> list[TaskRow]:
+        """Of a task of which nothing is under way: no time to its end when no worker that is well can run it."""
+        told = []
+        for row in rows:
+            is_idle = row.speed.eta is not None and row.totals.counts.running == 0
+            waits = is_idle and await self._waiting_for(row.task) is not None
+            told.append(replace(row, speed=Speed(row.speed.images_per_second, None)) if waits else row)
+        return told
 
 
 async def _rows(connection: Connection, tasks: Sequence[Task]) -> list[TaskRow]:

@@ -13,6 +13,7 @@ from comfylabel.http.pagination import decode_cursor, encode_cursor
 from comfylabel.storage.signing import Signer
 from comfylabel.tasks import answers
 from comfylabel.tasks.pilot_service import PilotService, raise_what_ended
+from comfylabel.tasks.progress_schemas import ProgressAnswer
 from comfylabel.tasks.progress_service import ProgressService
 from comfylabel.tasks.prompts_repository import BEFORE_FIRST
 from comfylabel.tasks.prompts_service import PromptService
@@ -23,7 +24,6 @@ from comfylabel.tasks.schemas import (
     NewTask,
     PausedAnswer,
     PilotAnswer,
-    ProgressAnswer,
     PromptChanges,
     PromptPageAnswer,
     PromptWithSeedsAnswer,

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 
 from comfylabel.tasks.lifecycle import TaskState
 from comfylabel.tasks.plan import MAX_TEXT_LENGTH
+from comfylabel.tasks.progress_schemas import CountsAnswer, EtaAnswer, SpeedAnswer
 from comfylabel.workers.schemas import Status
 
 SeedMode: TypeAlias = Literal["native", "loop"]
@@ -243,26 +244,6 @@ class TaskAnswer(TaskSettingsAnswer):
     overrides: dict[str, int | None]
 
 
-class CountsAnswer(BaseModel):
-    total: int
-    done: int
-    running: int
-    pending: int
-    failed: int
-
-
-class EtaAnswer(BaseModel):
-    low: int
-    high: int
-
-
-class SpeedAnswer(BaseModel):
-    """Null where nothing is known or nothing is being made. The range narrows the more was seen."""
-
-    images_per_second: float | None
-    eta_seconds: EtaAnswer | None
-
-
 class TaskRowAnswer(TaskSettingsAnswer, SpeedAnswer):
     progress: CountsAnswer
 
@@ -290,8 +271,8 @@ class RunningAnswer(BaseModel):
 
 class TaskWorkerAnswer(BaseModel):
     """`missing` are nodes and models that it lacks, as far as it was ever asked; `why_not` continues its name, and is
-    null when it can make images of this task now. `held`, `images`, `failures` and the pace are this task's, `utilisation`
-    is the worker's.
+    null when it can make images of this task now. `held`, `images`, `failures` and the pace are this task's,
+    `utilisation` is the worker's.
     """
 
     worker_id: UUID
@@ -317,53 +298,6 @@ class PausedAnswer(BaseModel):
 class CancelledAnswer(BaseModel):
     state: TaskState
     end_reason: str
-
-
-class PromptProgressAnswer(BaseModel):
-    """`text`: the first 300 characters of what the prompt says."""
-
-    prompt_id: UUID
-    position: int
-    text: str
-    done: int
-    failed: int
-    retries_used: int
-    running: int
-    pending: int
-    reason: str | None
-
-
-class ReasonAnswer(BaseModel):
-    reason: str | None
-    prompts: int
-
-
-class FailureAnswer(BaseModel):
-    """How often submissions ended so, retried or not; `words` are for people."""
-
-    kind: str
-    words: str
-    count: int
-    last_message: str
-    last_at: datetime
-
-
-class ProgressAnswer(CountsAnswer, SpeedAnswer):
-    """`summary`: "997 of 1000 prompts, 3 failed"; `reasons`: the most frequent ones behind what failed.
-
-    `waiting_for`: why nothing of a running task can be made now, in a sentence.
-    """
-
-    per_prompt: list[PromptProgressAnswer]
-    state: TaskState
-    paused: bool
-    priority: int
-    ready_batches: int
-    summary: str
-    waiting_for: str | None
-    failures: list[FailureAnswer]
-    reasons: list[ReasonAnswer]
-    next_cursor: str | None
 
 
 class SampleAnswer(BaseModel):
