@@ -5,7 +5,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,6 @@ from comfylabel.workers.passthrough import Passthrough
 from comfylabel.workers.passthrough_routes import router as passthrough_router
 from comfylabel.workers.resolver import GuardedResolver
 from comfylabel.workers.routes import router as workers_router
-from comfylabel.workers.selection import is_selectable, ranked
 from comfylabel.workers.service import WorkerService
 from comfylabel.workflows.routes import router as workflows_router
 from comfylabel.workflows.schemas import Ceilings
@@ -182,6 +180,7 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
         database, secret=secret, own_port=settings.port, max_image_bytes=settings.max_image_bytes
     )
     state.inventories = Inventories(database, state.workers, state.worker_session)
+    state.readiness = Readiness(database, state.inventories)
     state.passthrough = Passthrough(database, state.workers, state.worker_session)
     state.workflows = WorkflowService(
         database,
@@ -193,7 +192,7 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
         ),
         object_info_source=partial(object_infos, state),
     )
-    state.tasks = TaskService(database, Readiness(database, state.inventories), state.workflows.verify)
+    state.tasks = TaskService(database, state.readiness, state.workflows.verify)
     state.progress = ProgressService(database, state.tasks.waiting_for)
     state.task_workers = TaskWorkers(database, state.tasks)
     state.activity = WorkerActivity(database)
@@ -224,10 +223,9 @@ async def live_updates(live: Live, database_url: str) -> AsyncIterator[None]:
 
 async def object_infos(state: State) -> list[tuple[str, Mapping[str, Any]]]:
     """What every healthy worker that answers says of its nodes and models, in the order of selection."""
-    workers: WorkerService = state.workers
+    readiness: Readiness = state.readiness
     inventories: Inventories = state.inventories
-    now = datetime.now(UTC)
-    healthy = [worker for worker in ranked(await workers.list_all()) if is_selectable(worker, now)]
+    healthy = await readiness.well()
     asked = await asyncio.gather(*map(inventories.ask, healthy), return_exceptions=True)
     infos = []
     for worker, digest in zip(healthy, asked, strict=True):

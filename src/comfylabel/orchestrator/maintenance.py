@@ -57,8 +57,7 @@ class Maintenance:
             slots = await workers_repository.slots(connection)
         held = Counter(slot.worker_id for slot in slots.values())
         self._tell_of_backlogs(checked, held, work_waits=bool(waiting))
-        now = datetime.now(UTC)
-        if waiting and not any(is_selectable(worker, now) for worker in checked):
+        if waiting and not any(worker.status == "HEALTHY" for worker in checked):
             log.error("runs_wait_for_a_worker", tasks=len(waiting), cure="bring a worker back, or add one")
 
     def _tell_of_backlogs(self, checked: Sequence[Worker], held: Mapping[UUID, int], *, work_waits: bool) -> None:

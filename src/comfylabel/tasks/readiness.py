@@ -50,6 +50,12 @@ class Readiness:
         self._inventories = inventories
         self._lacking = Lacking(database, inventories.object_info)
 
+    async def well(self) -> list[Worker]:
+        """Enabled and healthy, in the order of selection."""
+        async with self._database.connection() as connection:
+            workers, now = await repository.workers(connection)
+        return [worker for worker in ranked(workers) if why_not(worker, now) is None]
+
     async def of_workflow(
         self, workflow_id: UUID, *, asking: bool = True, believing_refusals: bool = True
     ) -> list[Ability]:
