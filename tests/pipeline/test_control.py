@@ -160,12 +160,12 @@ async def test_the_higher_priority_is_sent_first_whatever_was_there_before(api):
     async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url) as parts:
         simulator.faults.hold_jobs = True
         await line.add_worker(simulator.url)
-        early = await line.frozen_task(prompts=4, seeds=1, name="early")
+        workflow, pool = await line.add_workflow(), await line.add_pool()
+        early, late = [(await line.add_task(workflow, [pool], prompts=4, seeds=1))["id"] for _ in range(2)]
+        for task in (early, late):
+            await line.call("POST", f"/api/tasks/{task}/freeze")
         await line.run(early)
         await until(lambda: simulator.log)
-        pool = await line.add_pool("color")
-        late = (await line.add_task(await line.add_workflow(name="late"), [pool], prompts=4, seeds=1))["id"]
-        await line.call("POST", f"/api/tasks/{late}/freeze")
         await line.call("PATCH", f"/api/tasks/{late}", json={"priority": 5})
         await line.run(late)
         await until(lambda: len(parts.dispatcher._waiting) == 7)  # all but the one that runs
