@@ -9,6 +9,7 @@ import { usePoll } from '../ui/poll';
 import { duration, some } from '../ui/words';
 import type { Details } from './server';
 import { memory, percent } from './words';
+import './pilot.css';
 
 const RUNNING_MS = 2_000;
 const RESTING_MS = 60_000;

@@ -6,6 +6,7 @@ import { Icon } from '../ui/Icon';
 import { usePoll } from '../ui/poll';
 import { count, some } from '../ui/words';
 import { type Page, promptPage, type PromptRow } from './server';
+import './prompts.css';
 
 const PAGE = 20;
 const RUNNING_MS = 3_000;
