@@ -30,11 +30,13 @@ def waiting(parts, task: str) -> int:
     return sum(request.task_id == UUID(task) for request in parts.dispatcher._waiting)
 
 
-async def second_task(line: Line, *, prompts: int, seeds: int) -> str:
-    pool = await line.add_pool("color")
-    task = (await line.add_task(await line.add_workflow(name="autumn"), [pool], prompts=prompts, seeds=seeds))["id"]
-    await line.call("POST", f"/api/tasks/{task}/freeze")
-    return str(task)
+async def frozen_tasks(line: Line, *prompts: int) -> list[str]:
+    """One of each size, of one workflow: what a worker can run of another is not known at once."""
+    workflow, pool = await line.add_workflow(), await line.add_pool()
+    tasks = [(await line.add_task(workflow, [pool], prompts=size, seeds=2))["id"] for size in prompts]
+    for task in tasks:
+        await line.call("POST", f"/api/tasks/{task}/freeze")
+    return tasks
 
 
 async def tasks_in_order(line: Line, *workers: Simulator) -> list[str]:
@@ -50,8 +52,7 @@ async def test_a_higher_priority_goes_first_however_many_of_a_lower_one_are_wait
     async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url) as parts:
         simulator.faults.hold_jobs = True
         await line.add_worker(simulator.url)
-        low = await line.frozen_task(prompts=8, seeds=2)
-        high = await second_task(line, prompts=3, seeds=2)
+        low, high = await frozen_tasks(line, 8, 3)
         await line.run(low)
         await until(lambda: len(simulator.log) == 1 and waiting(parts, low) >= 3)
         await line.call("PATCH", f"/api/tasks/{high}", json={"priority": 5})
@@ -67,8 +68,7 @@ async def test_a_priority_that_changes_while_they_wait_counts_at_once(api):
     async with running_simulator() as simulator, running_orchestrator(api.settings, line.database.url) as parts:
         simulator.faults.hold_jobs = True
         await line.add_worker(simulator.url)
-        first = await line.frozen_task(prompts=3, seeds=2)
-        second = await second_task(line, prompts=2, seeds=2)
+        first, second = await frozen_tasks(line, 3, 2)
         await line.run(first)
         await until(lambda: len(simulator.log) == 1 and waiting(parts, first) == 2)
         await line.run(second)
