@@ -10,6 +10,7 @@ import pytest
 
 from comfylabel.comfy.simulator import Simulator, running_simulator
 from comfylabel.orchestrator import fault_points, submission_life
+from comfylabel.orchestrator.clock import clock
 from tests.pipeline.test_exactly_once import check_truth
 from tests.pipeline.test_two_orchestrators import deepest_queues, orchestrators
 from tests.support.pipeline import QUICK, Line, loop_graph, running_orchestrator
@@ -42,7 +43,6 @@ async def test_a_process_that_slept_before_its_post_looks_first(api, monkeypatch
     """Frozen for an hour between the note and the POST: another may have sent the same meanwhile."""
     line = await Line.of(api)
     asleep = 0.0
-    clock = submission_life.clock
 
     async def sleep_once(point: str) -> None:
         nonlocal asleep
