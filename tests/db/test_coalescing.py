@@ -85,7 +85,7 @@ async def test_a_caller_that_goes_away_takes_its_item_back_and_hurts_no_other():
         with suppress(asyncio.CancelledError):
             await task
     flights.gate.set()
-    assert await asyncio.gather(beside, patient) == [4, 8]
+    assert list(await asyncio.gather(beside, patient)) == [4, 8]
     assert flights.flown == [[1, 2], [4]]
 
 
