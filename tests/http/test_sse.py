@@ -19,7 +19,7 @@ async def told(mailbox: Mailbox) -> list[bytes]:
 
 @given(st.lists(st.tuples(keys, st.integers()), min_size=1, max_size=30))
 def test_a_slow_reader_is_told_the_newest_of_each_and_never_a_backlog(changes):
-    async def read() -> tuple[dict, list[bytes]]:
+    async def read() -> tuple[dict[str, Event], list[bytes]]:
         mailbox, newest = Mailbox(uuid4()), {}
         for key, value in changes:
             newest[key] = Event.of("thing", f'{{"{key}":{value}}}'.encode())

@@ -1,6 +1,7 @@
 """What is recorded of a run is what the workers' own logs say, also when the database was away in between."""
 
 import asyncio
+from typing import Any
 
 from comfylabel.comfy.simulator import running_simulator
 from comfylabel.db.embedded import EmbeddedPostgres
@@ -11,12 +12,12 @@ from tests.support.pipeline import Line, loop_graph, running_orchestrator
 from tests.support.waiting import until
 
 
-async def totals(line: Line) -> dict[str, dict]:
+async def totals(line: Line) -> dict[str, dict[str, Any]]:
     rows = await line.database.pool.fetch("select * from worker_totals t join workers w on w.id = t.worker_id")
     return {row["name"]: dict(row) for row in rows}
 
 
-async def recorded(line: Line, submissions: int) -> dict[str, dict]:
+async def recorded(line: Line, submissions: int) -> dict[str, dict[str, Any]]:
     """The totals, once all of so many submissions are in them."""
     await until(lambda: _all_in(line, submissions))
     return await totals(line)
@@ -43,7 +44,7 @@ async def test_every_submission_is_recorded_with_its_time_and_the_pause_before_i
     for name, simulator in (("quick", quick), ("slow", slow)):
         log, total = simulator.log, told[name]
         assert total["submissions"] == total["images"] == len(log)
-        by_its_clock = sum(entry.ended - entry.started for entry in log)
+        by_its_clock = sum((entry.ended or 0) - (entry.started or 0) for entry in log)
         assert abs(total["busy_seconds"] - by_its_clock) < 0.01 * len(log) + 0.01
         counted = sum(total[f"gaps_{column}"] for column in (10, 30, 100, 300, 1000, 3000, "more"))
         assert counted <= len(log) - 1

@@ -1,5 +1,8 @@
 """Laws of the time that a worker stands still between two jobs."""
 
+from typing import Any
+from uuid import uuid4
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +76,8 @@ def test_a_long_job_was_work_in_each_of_its_minutes(seconds: float):
     assert all(0 < busy <= 60 for busy in minutes)
 
 
+WORKFLOW = uuid4()
+
 calls = st.lists(
     st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.integers(0, 4), st.floats(0, 300), st.booleans()),
     max_size=12,
@@ -80,7 +85,7 @@ calls = st.lists(
 
 
 @given(calls, st.integers(0, 12))
-def test_figures_kept_and_added_are_those_never_parted(made: list[tuple], cut: int):
+def test_figures_kept_and_added_are_those_never_parted(made: list[tuple[Any, Any, int, float, bool]], cut: int):
     """Law: what could not be written and is written with what follows comes to the same."""
     whole, early, late = Figures(), Figures(), Figures()
     for at, (worker, task, images, seconds, failed) in enumerate(made):
@@ -88,7 +93,7 @@ def test_figures_kept_and_added_are_those_never_parted(made: list[tuple], cut: i
             figures.ran(worker, task, images=images, seconds=seconds, counts=True)
             figures.stood_still(worker, seconds)
             if images:
-                figures.paced(worker, "workflow", (64, 64), images=images, seconds=seconds)
+                figures.paced(worker, WORKFLOW, (64, 64), images=images, seconds=seconds)
             if failed:
                 figures.failed(worker, task, "deadline")
     late.add(early)

@@ -310,9 +310,17 @@ async def test_each_verb_in_a_wrong_state_is_409(line: Line, workflow: str, pool
 async def test_a_worker_that_lacks_the_model_cannot_run_it(line: Line, simulator: Simulator) -> None:
     task = await line.frozen_task()
     simulator.faults.missing_nodes.add("KSampler")
+    await try_the_worker(line)
     answer = await line.admin.post(f"/api/tasks/{task}/run")
     assert (answer.status_code, answer.json()["code"]) == (409, "no_healthy_worker")
     assert answer.json()["error"] == "No healthy worker can run this workflow: gpu-1 lacks the node KSampler."
+    simulator.faults.missing_nodes.clear()  # nobody tells of it: what could not be run is asked about again
+    assert (await line.run(task))["state"] == "RUNNING"
+
+
+async def try_the_worker(line: Line) -> None:
+    [worker] = await line.call("GET", "/api/workers")
+    await line.call("POST", f"/api/workers/{worker['id']}/test")
 
 
 # --- pilot
@@ -350,7 +358,8 @@ async def test_under_prefer_respond_async_the_answer_comes_at_once(line: Line, w
 async def test_no_pilot_without_a_healthy_worker(line: Line, workflow: str, pool: str, simulator: Simulator) -> None:
     task = (await line.add_task(workflow, [pool], prompts=1, seeds=1))["id"]
     await simulator.stop()
+    await try_the_worker(line)
     async with nothing_changes(line.database):
         answer = await line.admin.post(f"/api/tasks/{task}/pilot")
     assert (answer.status_code, answer.json()["code"]) == (409, "no_healthy_worker")
-    assert "gpu-1 does not say what it can run" in answer.json()["error"]
+    assert "gpu-1 is unhealthy: No answer from" in answer.json()["error"]

@@ -57,9 +57,11 @@ class Readiness:
         return [worker for worker in ranked(workers) if why_not(worker, now) is None]
 
     async def of_workflow(
-        self, workflow_id: UUID, *, asking: bool = True, believing_refusals: bool = True
+        self, workflow_id: UUID, *, asking: bool = True, asking_again: bool = False, believing_refusals: bool = True
     ) -> list[Ability]:
-        """Of every worker, in the order of selection. `asking`: whoever was never asked what it has is asked now."""
+        """Of every worker, in the order of selection. `asking`: whoever was never asked what it has is asked now;
+        `asking_again`: everybody is.
+        """
         async with self._database.connection() as connection:
             workers, now = await repository.workers(connection)
             refusals = await repository.refusals(connection, workflow_id) if believing_refusals else {}
@@ -68,7 +70,8 @@ class Readiness:
         async def ability(worker: Worker) -> Ability:
             reason = why_not(worker, now)
             try:
-                digest = await self._digest(worker, known.get(worker.id), may_ask=asking and reason is None)
+                may_ask = (asking or asking_again) and reason is None
+                digest = await self._digest(worker, known.get(worker.id), may_ask=may_ask, doubts=asking_again)
             except WorkerError as error:
                 return Ability(worker, (), f"does not say what it can run: {error.message.rstrip('.')}")
             missing = await self._lacking.of(digest, workflow_id) if digest else ()
@@ -83,6 +86,8 @@ class Readiness:
         What a worker refused minutes ago may be there by now: somebody asks for another try.
         """
         abilities = await self.of_workflow(workflow_id, believing_refusals=False)
+        if not any(one.able for one in abilities):
+            abilities = await self.of_workflow(workflow_id, asking_again=True, believing_refusals=False)
         able = [one.worker for one in abilities if one.able]
         if not able:
             raise NoHealthyWorker(nobody_can(abilities))
@@ -93,9 +98,9 @@ class Readiness:
         abilities = await self.of_workflow(workflow_id, asking=False)
         return None if any(one.able for one in abilities) else nobody_can(abilities)
 
-    async def _digest(self, worker: Worker, known: Known | None, *, may_ask: bool) -> str | None:
+    async def _digest(self, worker: Worker, known: Known | None, *, may_ask: bool, doubts: bool) -> str | None:
         """Of its inventory; None when it is not known. What is in doubt is believed when it cannot be asked."""
-        if not may_ask or (known is not None and not known.in_doubt):
+        if not may_ask or (known is not None and not known.in_doubt and not doubts):
             return known.digest if known else None
         try:
             return await self._inventories.ask(worker)

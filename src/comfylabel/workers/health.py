@@ -72,6 +72,8 @@ async def note(database: Database, worker: Worker, result: Probe, *, explicit: b
         noted = await repository.note_probe(connection, worker, result, failures_allowed=allowed)
         if noted is not None and result.fingerprint is not None:
             await inventories_repository.note_fingerprint(connection, worker.id, result.fingerprint)
+        if noted is not None and explicit:
+            await inventories_repository.doubt(connection, [worker.id])  # perhaps a model was put there just now
         if noted is not None and noted.status != worker.status:
             await notify(connection, workers=[worker.id])
     if noted is None:
