@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.at_work import server_at_work
 from bench.figure import Figure
@@ -38,33 +39,48 @@ async def measure() -> list[Figure]:
             with simulated_workers(Path(folder), WORKERS, job_seconds=0) as workers:
                 await register(api, workers, max_concurrent_jobs=AT_ONCE)
                 task_id = await prepare_task(api, graph, prompts=count, seeds=1, max_batch_size=1)
-                bare = [await asyncio.to_thread(_bare, workers, graph, count // 4)]
+                before = await asyncio.to_thread(_bare_loops, workers, graph, count // 10)
                 sent_before = len(workers.jobs())
                 async with orchestrator_at_rest(at_work) as orchestrator:
                     made = await make(at_work, api, task_id, orchestrator, workers)
                 posted = sorted(job.posted for job in workers.jobs())[sent_before:]
-                bare.append(await asyncio.to_thread(_bare, workers, graph, count // 4))
-                crowd = await asyncio.to_thread(_bare, workers, graph, count // 4, loops=WORKERS * AT_ONCE)
+                after = await asyncio.to_thread(_bare_loops, workers, graph, count // 10)
     assert len(posted) == count, f"{len(posted)} POSTs for {count} images"
-    return _figures(made, (count - 1) / (posted[-1] - posted[0]), statistics.median(bare), crowd, count)
+    bare = Rates(*(statistics.mean(pair) for pair in zip(before, after, strict=True)))
+    return _figures(made, (count - 1) / (posted[-1] - posted[0]), bare, count)
 
 
-def _bare(workers: Workers, graph: Graph, submissions: int, loops: int = 1) -> float:
-    """Submissions a second."""
-    command = [sys.executable, str(BARE), str(submissions), str(loops), *workers.urls]
+class Rates(NamedTuple):
+    """Submissions a second of bare loops."""
+
+    fetching: float
+    plain: float
+    crowd: float
+
+
+def _bare_loops(workers: Workers, graph: Graph, submissions: int) -> Rates:
+    return Rates(
+        _bare(workers, graph, submissions, fetch=True),
+        _bare(workers, graph, submissions),
+        _bare(workers, graph, submissions, loops=WORKERS * AT_ONCE),
+    )
+
+
+def _bare(workers: Workers, graph: Graph, submissions: int, *, loops: int = 1, fetch: bool = False) -> float:
+    command = [sys.executable, str(BARE), *(["--fetch"] if fetch else []), str(submissions), str(loops), *workers.urls]
     ended = subprocess.run(command, input=json.dumps(graph).encode(), stdout=subprocess.PIPE, check=True)
     return submissions / float(json.loads(ended.stdout)["seconds"])
 
 
-def _figures(made: Made, rate: float, bare: float, crowd: float, count: int) -> list[Figure]:
+def _figures(made: Made, rate: float, bare: Rates, count: int) -> list[Figure]:
     return [
         Figure(
-            "dispatch", rate, "submissions/s", bare, ">= 0.5", lambda _, ratio: ratio >= 0.5,
+            "dispatch", rate, "submissions/s", bare.fetching, ">= 0.5", lambda _, ratio: ratio >= 0.5,
             f"{count} prompts of one {SIDE} x {SIDE} image to {WORKERS} simulated workers that need no time, {AT_ONCE} "
             "at once on each: from the first POST to the last, by the workers' own logs, every image fetched, checked "
-            "and stored meanwhile; against a bare loop that POSTs one to the next of the same workers and reads the "
-            f"history until it is there, before and after ({WORKERS * AT_ONCE} such loops at once do {crowd:.0f} a "
-            f"second). {made.sentence(count)}",
+            "and stored meanwhile; against a bare loop that POSTs one to the next of the same workers, reads the "
+            "history until it is there and fetches the image, before and after. Without fetching that loop does "
+            f"{bare.plain:.0f} a second, {WORKERS * AT_ONCE} of them at once {bare.crowd:.0f}. {made.sentence(count)}",
         ),
         Figure(
             "dispatch_cpu", 1000 * made.orchestrator_cpu / count, "ms", 10, "<= 10 ms", lambda value, _: value <= 10,
