@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos.one_run import Plan, Result, run
@@ -44,6 +45,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--minutes", type=float, help="begin new runs for so long, in place of --runs")
     parser.add_argument("--seconds", type=float, default=CHAOS_SECONDS, help="of trouble in each run")
+    parser.add_argument("--job-seconds", type=float, help="how long a worker takes for a submission")
     parser.add_argument("--only", help="strike with these faults alone: tests/chaos/injection.py names them")
     parser.add_argument("--break", dest="rule", help="break one rule of the product: tests/chaos/broken_rules.py")
     parser.add_argument("--keep", action="store_true", help="keep what every run leaves behind")
@@ -52,8 +54,11 @@ def _arguments() -> argparse.Namespace:
 
 async def _one(seed: int, asked: argparse.Namespace) -> Result:
     directory = Path(tempfile.mkdtemp(prefix=f"comfylabel-chaos-{seed}-"))
+    plan = Plan.of(seed, asked.seconds)
+    if asked.job_seconds is not None:
+        plan = replace(plan, job_seconds=asked.job_seconds)
     strikes = itertools.cycle(asked.only.split(",")) if asked.only else None
-    result = await run(Plan.of(seed, asked.seconds), directory, rule=asked.rule, strikes=strikes)
+    result = await run(plan, directory, rule=asked.rule, strikes=strikes)
     _say(
         f"seed {seed}: {result.images} images, {result.answers} answers, {sum(result.injected.values())} strikes, "
         f"{len(result.violations)} faults, {result.seconds:.0f} s"

@@ -2,13 +2,15 @@
 must find.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.errors import SubmissionUnclear
 from comfylabel.comfy.schemas import HistoryEntry, QueueSnapshot
-from comfylabel.orchestrator import queue_gate, submission_life
+from comfylabel.orchestrator import pairing, picture, steps_repository, submission_life
 from comfylabel.storage.store import ObjectStore
 
 
@@ -32,39 +34,50 @@ def post_at_once_again() -> None:
 
 
 def history_before_queue() -> None:
-    """The history is read first and the queue then, and one look is believed: what ends in between is in neither."""
+    """The history is read first and the queue a moment later, and one look is believed: what ends in between is in
+    neither. Behind a proxy that passes no websocket: it is the looks that find an end.
+    """
     queue_now, history_now = ComfyClient.queue, ComfyClient.history
-    earlier: dict[tuple[int, str], HistoryEntry | None] = {}
-    followed: dict[int, set[str]] = {}
+    followed: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # by the asyncio task that follows it
+    earlier: WeakKeyDictionary[Any, HistoryEntry | None] = WeakKeyDictionary()
 
     async def queue(self: ComfyClient) -> QueueSnapshot:
-        for identity in list(followed.get(id(self), ())):
-            earlier[id(self), identity] = await history_now(self, identity)
+        me = asyncio.current_task()
+        if me in followed:
+            earlier[me] = await history_now(self, followed[me])
+            await asyncio.sleep(1)
         return await queue_now(self)
 
     async def history(self: ComfyClient, submission_id: str) -> HistoryEntry | None:
-        followed.setdefault(id(self), set()).add(submission_id)
-        if (id(self), submission_id) in earlier:
-            entry = earlier.pop((id(self), submission_id))
-        else:
-            entry = await history_now(self, submission_id)
-        if entry is not None:
-            followed[id(self)].discard(submission_id)
-        return entry
+        me = asyncio.current_task()
+        if followed.get(me) == submission_id and me in earlier:
+            return earlier.pop(me)
+        followed[me] = submission_id
+        return await history_now(self, submission_id)
 
+    async def listen(_: ComfyClient, __: str) -> AsyncGenerator[Any, None]:
+        await asyncio.Event().wait()
+        yield
+
+    _replace(ComfyClient, "listen", listen)
     _replace(ComfyClient, "queue", queue)
     _replace(ComfyClient, "history", history)
     _replace(submission_life, "_ABSENCES", 1)
+    _replace(submission_life, "_LOOKS_PER_QUEUE", 1)
 
 
-def no_gate() -> None:
-    """What others have sent, and what we gave up and the worker still holds, is not counted before a POST."""
+def one_too_many() -> None:
+    """Each worker is given one submission more than it may hold."""
+    limit = "max_concurrent_jobs"
+    reserving = steps_repository._LOCK_WORKERS
+    assert limit in reserving
+    _replace(steps_repository, "_LOCK_WORKERS", reserving.replace(limit, f"{limit} + 1 as {limit}", 1))
+    seat = pairing.Seat
 
-    async def look(client: ComfyClient, _: Any) -> int:
-        await client.queue()
-        return 1
+    def roomier_seat(worker: Any, free: int, refuses: Any) -> Any:
+        return seat(worker, free + 1, refuses)
 
-    _replace(queue_gate, "look", look)
+    _replace(picture, "Seat", roomier_seat)
 
 
 def another_seed_when_sent() -> None:
@@ -84,26 +97,18 @@ def another_seed_when_sent() -> None:
 
 
 def thrown_away() -> None:
-    """Now and then an image is thrown away once its size was checked, as a store that keeps no promise does."""
-    put, size = ObjectStore.put, ObjectStore.size
-    doomed: set[str] = set()
+    """Now and then an image is thrown away once it was stored, as a store that keeps no promise does."""
+    put_all = ObjectStore.put_all
     stored = 0
 
-    async def put_and_choose(self: ObjectStore, key: str, data: bytes, content_type: str) -> None:
+    async def put_most(self: ObjectStore, objects: Any, **more: Any) -> None:
         nonlocal stored
-        await put(self, key, data, content_type)
-        stored += key.endswith(".png")
-        if key.endswith(".png") and not stored % 10:
-            doomed.add(key)
+        await put_all(self, objects, **more)
+        stored += 1
+        if not stored % 10:
+            await self.delete([each.key for each in objects if each.key.endswith(".png")])
 
-    async def size_and_throw_away(self: ObjectStore, key: str) -> int | None:
-        found = await size(self, key)
-        if key in doomed:
-            await self.delete([key])
-        return found
-
-    _replace(ObjectStore, "put", put_and_choose)
-    _replace(ObjectStore, "size", size_and_throw_away)
+    _replace(ObjectStore, "put_all", put_most)
 
 
 RULES: dict[str, Callable[[], None]] = {
@@ -111,7 +116,7 @@ RULES: dict[str, Callable[[], None]] = {
     for rule in (
         post_at_once_again,
         history_before_queue,
-        no_gate,
+        one_too_many,
         another_seed_when_sent,
         thrown_away,
     )

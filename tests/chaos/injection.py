@@ -160,6 +160,11 @@ async def freeze_worker(i: Injector) -> bool:
     return i.freeze(pick(i.rng, i.stage.workers).program, i.seconds(0.5, 7))
 
 
+async def freeze_worker_for_long(i: Injector) -> bool:
+    """Until it counts as lost; then it goes on with what it holds."""
+    return i.freeze(pick(i.rng, i.stage.workers).program, i.seconds(6, 9))
+
+
 async def worker_forgets(i: Injector) -> bool:
     """As a crash that was repaired at once."""
     return await pick(i.rng, i.stage.workers).tell("/simulator/crash", {}) is not None
@@ -327,6 +332,7 @@ FAULTS: dict[str, Fault] = {
         kill_worker,
         kill_worker_for_long,
         freeze_worker,
+        freeze_worker_for_long,
         worker_forgets,
         answer_lost,
         answer_never_comes,
