@@ -9,17 +9,20 @@ from comfylabel.generations import taking_back_repository
 from comfylabel.orchestrator import repository, steps_repository, workers_repository
 from tests.support.plans import plan
 
-SENDING = ([uuid4()], [uuid4()], [uuid4()], [uuid4()], [0], [1], ["x"], ["reserved"])
-STORED = ([uuid4()], [uuid4()], *([["x"]] * 5), [1], [1], [1], [{}], ["running"])
+SENDING = ([uuid4()], [uuid4()], [uuid4()], [uuid4()], [0], ["reserved"])
+SENT = ([uuid4()], [uuid4()], [uuid4()], [uuid4()], [1], [uuid4()], [1], [uuid4()], ["x"])
+STORED = ([uuid4()], *([["x"]] * 5), [1], [1], [1], [{}], [uuid4()], [1])
 HOT = {
     "the images of a chunk": (repository._CHUNKS, ([uuid4()], [0]), "batch_id_position_idx"),
     "a chunk": (repository._CHUNKS, ([uuid4()], [0]), "submissions_chunk"),
     "slots of workers": (steps_repository._HELD, ([uuid4()],), "submissions_slots"),
     "slots of all workers": (workers_repository._SLOTS, (), "submissions_slots"),
-    "start of chunks": (steps_repository._SENT, SENDING, "batch_id_position_idx"),
-    "the batches of what starts": (steps_repository._SENT, SENDING, "batches_pkey"),
-    "ends on workers": (steps_repository._GENERATED, ([uuid4()], [uuid4()], [1.0], ["accepted"]), "submissions_pkey"),
-    "images that are there": (steps_repository._DONE, STORED, "_pkey"),
+    "start of chunks": (steps_repository._LOCK_TO_SEND, SENDING, "batch_id_position_idx"),
+    "the batches of what starts": (steps_repository._LOCK_TO_SEND, SENDING, "batches_pkey"),
+    "the images of what starts": (steps_repository._SENT, SENT, "_pkey"),
+    "ends on workers": (steps_repository._GENERATED, ([uuid4()], [1], [uuid4()], [1.0]), "submissions_pkey"),
+    "images that are there": (steps_repository._LOCK_IMAGES, ([uuid4()], ["running"]), "_pkey"),
+    "images that are kept": (steps_repository._DONE, STORED, "_pkey"),
     "the end of a submission": (steps_repository._INGESTED, ([uuid4()], ["generated"]), "batch_id_position_idx"),
     "the last ready batch": (repository._READY, ([uuid4()],), "batches_ready"),
     "chunks that wait": (generations._WAITING_CHUNKS, (uuid4(), 10, 5), "batches_open"),

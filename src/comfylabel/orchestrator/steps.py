@@ -39,7 +39,7 @@ class Steps:
             return await repository.load_chunks(connection, keys)
 
     async def _sent(self, sendings: list[Sending]) -> list[datetime | None]:
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
             return await steps_repository.mark_sent(connection, sendings)
 
     async def _accepted(self, submission_ids: list[UUID]) -> list[bool]:
@@ -47,7 +47,7 @@ class Steps:
             return await steps_repository.mark_accepted(connection, submission_ids)
 
     async def _generated(self, ended: list[Ended]) -> list[bool]:
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
             return await steps_repository.mark_generated(connection, ended)
 
     async def _images_done(self, images: list[Image]) -> list[Counted]:

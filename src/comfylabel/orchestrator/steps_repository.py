@@ -1,11 +1,12 @@
-"""SQL on the steps of many submissions at once: each step is one statement, or one transaction where a later part has
-to see what others have committed while an earlier one waited for a lock.
+"""SQL on the steps of many submissions at once: each step is one statement, or one transaction that locks first, so
+that what it then writes sees what others have committed while it waited.
 
 Each write names its submission and the states it may come from. What another owner or a cancel has decided about is
 left out of the answer, and none of the others is touched by that. Lock order as in repository.py; many rows of one
 kind in the order of their ids.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -88,7 +89,7 @@ def _columns(taken: Sequence[Wanted]) -> list[list[Any]]:
         )
         for one in taken
     ]  # fmt: skip
-    return [list(column) for column in zip(*rows, strict=True)]
+    return _turned(rows)
 
 
 _DROP = "delete from submissions where id = any ($1::uuid[]) and state = 'reserved'"
@@ -101,12 +102,17 @@ async def drop_reservations(connection: Connection, submission_ids: Sequence[UUI
 
 # ----------------------------------------------------------------------------------------------------------- sent
 
+# Locks and updates are statements of their own, here and below. An update in the statement that locks works on the rows
+# as they were when it began: where one changed while the lock was waited for, the executor checks it again, for which
+# it locks the row's old version too (a deadlock, seen), and PostgreSQL 18.6 has then crashed in the pruning of
+# partitions of `generations` in the same statement (seen in five of seven runs of the bench mass_200k).
+
 # Tasks are shared with other submissions, exclusive of cancel and pause: what those have not seen sent is not sent any
 # more. `state = 'pending'` of the images is what makes one of two owners of a chunk the one that sends.
-_SENT = """
+_LOCK_TO_SEND = """
 with asked as (
-  select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int[], $6::int[], $7::text[])
-    as a (id, task_id, worker_id, batch_id, chunk, queue_length, graph_digest)
+  select * from unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::int[])
+    as a (id, task_id, worker_id, batch_id, chunk)
 ), wanted_tasks as materialized (
   select id from tasks where id in (select task_id from asked) and state = 'RUNNING' and paused_at is null
   order by id for share
@@ -118,28 +124,31 @@ with asked as (
 ), reserved as materialized (
   select s.id from submissions s
   where s.id in (select a.id from asked a join wanted_tasks t on t.id = a.task_id
-                 join usable_workers w on w.id = a.worker_id) and s.state = any ($8::text[])
+                 join usable_workers w on w.id = a.worker_id) and s.state = any ($6::text[])
   order by s.id for no key update
 ), images as materialized (
-  select g.id, a.id as submission_id, a.worker_id from reserved r join asked a on a.id = r.id
+  select g.id, g.batch_id, a.id as submission_id, a.worker_id from reserved r join asked a on a.id = r.id
   join generations g on g.batch_id = a.batch_id and g.chunk = a.chunk and g.state = 'pending'
   order by g.id for no key update of g
-), moved as (
+), locked_batches as materialized (
+  select id from batches where id in (select batch_id from images) order by id for no key update
+)
+select i.id, i.submission_id, i.worker_id, i.batch_id from images i join locked_batches b on b.id = i.batch_id
+"""
+_SENT = """
+with moved as (
   update generations g set state = 'running', submission_id = i.submission_id, worker_id = i.worker_id,
     updated_at = now()
-  from images i where g.id = i.id returning g.submission_id, g.batch_id
-), locked_batches as materialized (
-  select b.id, m.images from (select batch_id, count(*)::int as images from moved group by batch_id) m
-  join batches b on b.id = m.batch_id order by b.id for no key update of b
+  from unnest($1::uuid[], $2::uuid[], $3::uuid[]) as i (id, submission_id, worker_id) where g.id = i.id
 ), counted as (
-  update batches b set running = running + l.images from locked_batches l where b.id = l.id
+  update batches b set running = running + c.images
+  from unnest($4::uuid[], $5::int[]) as c (id, images) where b.id = c.id
 ), lengths as (
-  update workers w set current_queue_len = greatest(q.queue_length, 0), updated_at = now()
-  from (select worker_id, max(queue_length) as queue_length from asked
-        where id in (select submission_id from moved) group by worker_id) q where w.id = q.worker_id
+  update workers w set current_queue_len = greatest(q.length, 0), updated_at = now()
+  from unnest($6::uuid[], $7::int[]) as q (id, length) where w.id = q.id
 )
-update submissions s set state = 'sent', sent_at = now(), graph_digest = a.graph_digest
-from asked a where s.id = a.id and a.id in (select submission_id from moved) returning s.id, s.sent_at
+update submissions s set state = 'sent', sent_at = now(), graph_digest = a.digest
+from unnest($8::uuid[], $9::text[]) as a (id, digest) where s.id = a.id returning s.id, s.sent_at
 """
 
 
@@ -158,15 +167,25 @@ class Sending:
 
 async def mark_sent(connection: Connection, sendings: Sequence[Sending]) -> list[datetime | None]:
     """From now on the workers may hold them. None: it is not wanted any more, its worker gets nothing any more, or
-    somebody else decided about it or sends the same images; it is a reservation still.
+    somebody else decided about it or sends the same images; it is a reservation still. In a transaction.
     """
     first = {(one.batch_id, one.chunk): one for one in reversed(sendings)}.values()  # of two owners of one chunk
-    rows = [
-        (one.submission_id, one.task_id, one.worker_id, one.batch_id, one.chunk, one.queue_length, one.graph_digest)
-        for one in sorted(first, key=lambda one: one.submission_id)
-    ]
-    columns = (list(column) for column in zip(*rows, strict=True))
-    found = await connection.fetch(_SENT, *columns, sources(SUBMISSION_MOVES, SubmissionState.SENT))
+    rows = [(one.submission_id, one.task_id, one.worker_id, one.batch_id, one.chunk) for one in first]
+    images = await connection.fetch(_LOCK_TO_SEND, *_turned(rows), sources(SUBMISSION_MOVES, SubmissionState.SENT))
+    if not images:
+        return [None] * len(sendings)
+    going = {image["submission_id"] for image in images}
+    gone = [one for one in first if one.submission_id in going]
+    lengths: dict[UUID, int] = {}
+    for one in gone:
+        lengths[one.worker_id] = max(lengths.get(one.worker_id, 0), one.queue_length)
+    found = await connection.fetch(
+        _SENT,
+        *_turned([(image["id"], image["submission_id"], image["worker_id"]) for image in images]),
+        *_turned(list(Counter(image["batch_id"] for image in images).items())),
+        *_turned(list(lengths.items())),
+        *_turned([(one.submission_id, one.graph_digest) for one in gone]),
+    )
     sent_at = {row["id"]: row["sent_at"] for row in found}
     return [sent_at.get(one.submission_id) for one in sendings]
 
@@ -186,23 +205,18 @@ async def mark_accepted(connection: Connection, submission_ids: Sequence[UUID]) 
     return [submission_id in found for submission_id in submission_ids]
 
 
+_LOCK_OF_ENDED = "select from workers where id = any ($1::uuid[]) order by id for no key update"
+_LOCK_ENDED = """
+select id, worker_id from submissions where id = any ($1::uuid[]) and state = any ($2::text[])
+order by id for no key update
+"""
 _GENERATED = """
-with asked as (
-  select * from unnest($1::uuid[], $2::uuid[], $3::float8[]) as a (id, worker_id, seconds)
-), locked_workers as materialized (
-  select id from workers where id in (select worker_id from asked) order by id for no key update
-), locked as materialized (
-  select id from submissions
-  where id in (select a.id from asked a join locked_workers w on w.id = a.worker_id) and state = any ($4::text[])
-  order by id for no key update
-), made as (
-  update submissions s set state = 'generated', seconds = a.seconds from asked a join locked l on l.id = a.id
-  where s.id = a.id returning s.id, s.worker_id
-), lengths as (
-  update workers w set current_queue_len = greatest(w.current_queue_len - m.ended, 0)
-  from (select worker_id, count(*)::int as ended from made group by worker_id) m where w.id = m.worker_id
+with lengths as (
+  update workers w set current_queue_len = greatest(w.current_queue_len - q.ended, 0)
+  from unnest($1::uuid[], $2::int[]) as q (id, ended) where w.id = q.id
 )
-select id from made
+update submissions s set state = 'generated', seconds = a.seconds
+from unnest($3::uuid[], $4::float8[]) as a (id, seconds) where s.id = a.id
 """
 
 
@@ -216,44 +230,40 @@ class Ended:
 
 
 async def mark_generated(connection: Connection, ended: Sequence[Ended]) -> list[bool]:
-    """Their slots are free before a byte of their images is fetched."""
-    columns = (
-        [one.submission_id for one in ended],
-        [one.worker_id for one in ended],
-        [one.seconds for one in ended],
-    )
+    """Their slots are free before a byte of their images is fetched. In a transaction."""
+    await connection.execute(_LOCK_OF_ENDED, list({one.worker_id for one in ended}))
     states = sources(SUBMISSION_MOVES, SubmissionState.GENERATED)
-    found = {row["id"] for row in await connection.fetch(_GENERATED, *columns, states)}
+    rows = await connection.fetch(_LOCK_ENDED, [one.submission_id for one in ended], states)
+    found = {row["id"] for row in rows}
+    if found:
+        seconds = {one.submission_id: one.seconds for one in ended if one.submission_id in found}
+        of_workers = Counter(row["worker_id"] for row in rows)
+        await connection.execute(_GENERATED, *_turned(list(of_workers.items())), *_turned(list(seconds.items())))
     return [one.submission_id in found for one in ended]
 
 
 # ----------------------------------------------------------------------------------------------------- the images
 
-_LOCK_GENERATED = """
-select id from submissions where id = any ($1::uuid[]) order by id for no key update
+_LOCK_GENERATED = "select from submissions where id = any ($1::uuid[]) order by id for no key update"
+_LOCK_IMAGES = """
+select id, submission_id, batch_id from generations where id = any ($1::uuid[]) and state = any ($2::text[])
+order by id for no key update
 """
+_LOCK_BATCHES = "select from batches where id = any ($1::uuid[]) order by id for no key update"
 _DONE = """
-with asked as (
-  select * from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-      $8::bigint[], $9::int[], $10::int[], $11::jsonb[])
-    as a (id, submission_id, image_uri, thumbnail_uri, tile_uri, preview_uri, checksum, bytes, width, height, metadata)
-), locked as materialized (
-  select g.id from generations g join asked a on a.id = g.id and a.submission_id = g.submission_id
-  where g.state = any ($12::text[]) order by g.id for no key update of g
-), done as (
+with done as (
   update generations g set state = 'done', image_uri = a.image_uri, thumbnail_uri = a.thumbnail_uri,
     tile_uri = a.tile_uri, preview_uri = a.preview_uri, checksum = a.checksum, bytes = a.bytes, width = a.width,
     height = a.height, metadata = a.metadata, updated_at = now()
-  from locked l join asked a on a.id = l.id where g.id = l.id returning g.id, g.batch_id
-), locked_batches as materialized (
-  select b.id, d.images from (select batch_id, count(*)::int as images from done group by batch_id) d
-  join batches b on b.id = d.batch_id order by b.id for no key update of b
-), counted as (
-  update batches b set done = b.done + l.images, running = b.running - l.images,
-    reason = case when b.done + l.images < b.total then b.reason end
-  from locked_batches l where b.id = l.id returning b.id, b.done + b.failed = b.total as is_complete
+  from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::int[],
+      $9::int[], $10::jsonb[])
+    as a (id, image_uri, thumbnail_uri, tile_uri, preview_uri, checksum, bytes, width, height, metadata)
+  where g.id = a.id
 )
-select d.id, d.batch_id, c.is_complete from done d join counted c on c.id = d.batch_id
+update batches b set done = b.done + c.images, running = b.running - c.images,
+  reason = case when b.done + c.images < b.total then b.reason end
+from unnest($11::uuid[], $12::int[]) as c (id, images) where b.id = c.id
+returning b.id, b.done + b.failed = b.total as is_complete
 """
 _INGESTED = """
 update submissions s set state = 'ingested', ended_at = now()
@@ -277,17 +287,30 @@ class Image:
 
 
 async def images_done(connection: Connection, images: Sequence[Image]) -> tuple[list[bool], list[UUID]]:
-    """Which of them counted (the others were superseded), and the batches that have nothing left to try."""
-    await connection.fetch(_LOCK_GENERATED, list({image.submission_id for image in images}))
-    rows = [(image.generation_id, image.submission_id, *image.columns, image.metadata) for image in images]
-    columns = (list(column) for column in zip(*rows, strict=True))
-    found = await connection.fetch(_DONE, *columns, sources(GENERATION_MOVES, GenerationState.DONE))
-    done = {row["id"] for row in found}
-    complete = sorted({row["batch_id"] for row in found if row["is_complete"]})
-    return [image.generation_id in done for image in images], complete
+    """Which of them counted (the others were superseded), and the batches that have nothing left to try. In a
+    transaction.
+    """
+    await connection.execute(_LOCK_GENERATED, list({image.submission_id for image in images}))
+    states = sources(GENERATION_MOVES, GenerationState.DONE)
+    locked = await connection.fetch(_LOCK_IMAGES, [image.generation_id for image in images], states)
+    batch_of = {(row["id"], row["submission_id"]): row["batch_id"] for row in locked}
+    ours = {one.generation_id: one for one in images if (one.generation_id, one.submission_id) in batch_of}
+    if not ours:
+        return [False] * len(images), []
+    batches = Counter(batch_of[one.generation_id, one.submission_id] for one in ours.values())
+    await connection.execute(_LOCK_BATCHES, list(batches))
+    rows = [(one.generation_id, *one.columns, one.metadata) for one in ours.values()]
+    found = await connection.fetch(_DONE, *_turned(rows), *_turned(list(batches.items())))
+    complete = sorted(row["id"] for row in found if row["is_complete"])
+    return [(image.generation_id, image.submission_id) in batch_of for image in images], complete
 
 
 async def end_ingested(connection: Connection, submission_ids: Sequence[UUID]) -> set[UUID]:
     """Those of them that have ended now: without an image left to fetch."""
     states = sources(SUBMISSION_MOVES, SubmissionState.INGESTED)
     return {row["id"] for row in await connection.fetch(_INGESTED, sorted(set(submission_ids)), states)}
+
+
+def _turned(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """An array for each column, as unnest takes them."""
+    return [list(column) for column in zip(*rows, strict=True)]
