@@ -34,15 +34,19 @@ function shellOfTheWorker(): Plugin {
   return {
     name: 'shell-of-the-worker',
     apply: 'build',
-    generateBundle(_, bundle) {
-      const worker = bundle['sw.js'];
-      if (worker?.type !== 'chunk') return;
-      const assets = Object.keys(bundle).filter((name) => name.startsWith('assets/'));
-      const beside = readdirSync('public');
-      const version = createHash('sha256').update(assets.sort().join()).update(readFileSync('index.html'));
-      for (const name of beside) version.update(readFileSync(`public/${name}`));
-      const files = ['index.html', ...beside, ...assets].map((name) => `/${name}`);
-      worker.code = worker.code.replace('__SHELL__', JSON.stringify([version.digest('hex').slice(0, 16), files]));
+    generateBundle: {
+      // After Vite has taken out the scripts that would be empty: a file that is not there keeps the worker from coming.
+      order: 'post',
+      handler(_, bundle) {
+        const worker = bundle['sw.js'];
+        if (worker?.type !== 'chunk') return;
+        const assets = Object.keys(bundle).filter((name) => name.startsWith('assets/'));
+        const beside = readdirSync('public');
+        const version = createHash('sha256').update(assets.sort().join()).update(readFileSync('index.html'));
+        for (const name of beside) version.update(readFileSync(`public/${name}`));
+        const files = ['index.html', ...beside, ...assets].map((name) => `/${name}`);
+        worker.code = worker.code.replace('__SHELL__', JSON.stringify([version.digest('hex').slice(0, 16), files]));
+      },
     },
   };
 }

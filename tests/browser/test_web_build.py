@@ -1,6 +1,8 @@
 """The build hook: when it builds, what it packs, and what it says when it cannot."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +46,19 @@ def test_an_unchanged_source_is_not_built_again(project: Path):
 
     assert built_files(project) == before
     assert said == ["Building the web UI.", "The web UI is up to date."]
+
+
+def test_the_service_worker_keeps_every_file_of_the_build_and_none_that_is_not_there(project: Path):
+    """One that cannot be had, and the whole worker does not come: no shell without network."""
+    hatch_build.build_web(project, say=print)
+    built = built_files(project)
+    worker = (project / "src/comfylabel/web/sw.js").read_text()
+    listed = re.search(r'\["[0-9a-f]{16}",(\[[^]]*\])\]', worker)
+    assert listed, "the build wrote no list into the worker"
+
+    files = {name.removeprefix("/") for name in json.loads(listed[1])}
+
+    assert files == {name for name in built if not name.startswith(".") and name != "sw.js"}
 
 
 def test_a_changed_source_is_built_and_nothing_old_stays(project: Path):
