@@ -8,7 +8,7 @@ WEB_SOURCES := $(shell find web -name node_modules -prune -o -name tests -prune 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run install web test lint test-browser test-real-comfyui chaos bench openapi schema
+.PHONY: help run install web test lint test-browser test-real-comfyui test-chaos chaos bench openapi schema
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ lint: $(VENV)/test-installed ## ruff, mypy in strict mode, and the order of impo
 
 test-real-comfyui: $(VENV)/test-installed ## Run the conformance cases and the pipeline on a genuine ComfyUI (CPU, 350 MB once)
 	@$(BIN)/python -m tests.conformance.real_comfyui.run $(ARGS)
+
+test-chaos: $(VENV)/test-installed ## The small budget of the chaos suite, its auditor, and rules broken on purpose (4 minutes)
+	@$(BIN)/python -m pytest tests/chaos -n 2 --maxschedchunk=1 $(ARGS)
 
 chaos: $(VENV)/test-installed ## Break everything at random and have the rest judged (SEED=n MINUTES=n; 10 minutes by default)
 	@$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) --minutes $(or $(MINUTES),10) $(ARGS)

@@ -263,7 +263,8 @@ def _never_ready(evidence: Evidence) -> None:
 
 def _other_image_chosen(evidence: Evidence) -> None:
     row = _first(evidence, "annotations", kind="choice")
-    row["chosen_generation_id"] = _first(evidence, "generations", pilot=True)["id"]
+    others = (image for image in evidence.tables["generations"] if image["batch_id"] != row["batch_id"])
+    row["chosen_generation_id"] = next(others)["id"]
 
 
 def _other_images_shown(evidence: Evidence) -> None:

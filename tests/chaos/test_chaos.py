@@ -29,7 +29,7 @@ async def test_whatever_breaks_nothing_is_lost_doubled_or_made_up(tmp_path, reco
     ],
 )
 async def test_a_rule_that_is_broken_on_purpose_is_found(tmp_path, rule, strikes, found):
-    plan = Plan.of(1, chaos_seconds=8)
+    plan = replace(Plan.of(1, chaos_seconds=5), again=False)
     if rule == "history_before_queue":
         plan = replace(plan, job_seconds=1.5)
     result = await run(plan, tmp_path, rule=rule, strikes=strikes)
