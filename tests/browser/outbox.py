@@ -45,9 +45,8 @@ async def try_again(page: Page) -> None:
 
 
 async def wait_for_worker(page: Page) -> None:
-    """The service worker has the shell, and answers for this page."""
+    """The service worker has the shell: the next page comes through it."""
     await page.evaluate("navigator.serviceWorker.ready.then(() => true)")
-    await page.wait_for_function("() => navigator.serviceWorker.controller !== null")
 
 
 async def tiles_fetched(page: Page, site: Site, task: TaskRows, numbers: range, candidates: int = 4) -> None:

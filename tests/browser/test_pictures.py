@@ -10,7 +10,7 @@ from playwright.async_api import Route
 
 from comfylabel.storage import signing
 from tests.browser.conftest import DESK, PHONE, People, pictures_shown, settled
-from tests.browser.outbox import SHARP
+from tests.browser.outbox import SHARP, wait_for_worker
 from tests.browser.request_log import Picture, RequestLog, Valve
 from tests.browser.site import Site
 from tests.browser.sitting import LETTERS, Sitting
@@ -55,6 +55,24 @@ async def test_coming_pictures_are_fetched_before_they_are_asked_for_and_once(pe
     assert log.batches("image") == set(), "nothing in full size was asked for"
     assert set(log.of_size(size)) == of(range(8), size)
     assert len(site.images_served()) == len(set(site.images_served())), "each address once"
+
+
+async def test_a_service_worker_that_comes_in_the_middle_takes_no_picture_away(people: People, site: Site):
+    """A first visit: the worker is there seconds after the page, whose coming pictures are in memory by then."""
+    task = await site.add_task(prompts=24, seeds=SEEDS)
+    sitting, log = await arrive(people, task)
+    await sitting.page.goto(f"/label/{task.id}")
+    await pictures_shown(sitting.page)
+    await wait_for_worker(sitting.page)
+    await until(lambda: len(log.batches("tile", "preview")) >= 7)
+
+    for number in range(3):
+        await sitting.answer(number, "t")
+    await sitting.shown(3)
+    await pictures_shown(sitting.page)
+    await settled(sitting.page)
+
+    assert len(log.asked) == len(set(log.asked)), "nothing was asked for twice, not even of the browser's cache"
 
 
 async def test_the_nearest_comes_first_and_few_at_once(people: People, site: Site):

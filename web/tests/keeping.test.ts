@@ -34,7 +34,8 @@ async function setUp(ready = 250) {
   const caches = new Caches();
   const fetched: string[] = [];
   const line = { down: false, status: 200, most: 0, underWay: 0 };
-  const store = new KeptPictures(caches as unknown as CacheStorage, async (url) => {
+  const worker = { isServing: true };
+  const fetch = async (url: string) => {
     fetched.push(url);
     line.underWay += 1;
     line.most = Math.max(line.most, line.underWay);
@@ -42,13 +43,14 @@ async function setUp(ready = 250) {
     line.underWay -= 1;
     if (line.down) throw new TypeError('Failed to fetch');
     return new Response(new Blob(['x'.repeat(1_000)], { type: 'image/webp' }), { status: line.status });
-  });
+  };
+  const store = new KeptPictures(caches as unknown as CacheStorage, fetch, () => worker.isServing);
   const server = new TaskServer(ready);
   server.images = 2;
   const browser = new Browser(server);
   const open = () => browser.page('ann', { keeping: (state) => Keeping.open(store, state) }).open();
   const page = await open();
-  return { caches, fetched, line, server, browser, page, session: page.session, open };
+  return { caches, fetched, line, worker, server, browser, page, session: page.session, open };
 }
 
 test('offline mode holds 200 batches, keeps the previews of all, and tells how far it is', async () => {
@@ -86,6 +88,15 @@ test('a kept picture is shown from this device, by batch and candidate, in whate
     'what is here already keeps its address',
   );
   assert.equal(new Set(fetched).size, 30 * 4);
+});
+
+test('where no service worker answers for the page, kept pictures are shown from the server', async () => {
+  const { session, worker } = await setUp(30);
+  worker.isServing = false;
+  await session.keepOffline(true);
+  await until(() => session.offline.value.ready === 30);
+  const last = session.batches.value.at(-1) as (typeof session.batches.value)[number];
+  assert.equal(session.picture(last, 0, 'previews'), last.previews[1]);
 });
 
 test('after a reload without network 200 batches can be answered, and exactly those arrive', async () => {

@@ -17,6 +17,8 @@ export interface PictureJob {
 }
 
 export interface PictureStore {
+  /** Whether this page gets an answer from its addresses now. */
+  isServed(): boolean;
   address(batchId: string, candidate: number, size: Size): string;
   /** Batches that are here whole, and their bytes. */
   list(): Promise<ReadonlyMap<string, number>>;
@@ -29,10 +31,12 @@ export interface PictureStore {
 export class KeptPictures implements PictureStore {
   private readonly caches: CacheStorage;
   private readonly fetch: (url: string) => Promise<Response>;
+  readonly isServed: () => boolean;
 
-  constructor(caches: CacheStorage, fetch: (url: string) => Promise<Response>) {
+  constructor(caches: CacheStorage, fetch: (url: string) => Promise<Response>, isServed: () => boolean) {
     this.caches = caches;
     this.fetch = fetch;
+    this.isServed = isServed;
   }
 
   address(batchId: string, candidate: number, size: Size): string {

@@ -28,7 +28,7 @@ export class Keeping {
   }
 
   address(batchId: string, candidate: number, size: Size): string | null {
-    if (size === 'fullres' || !this.ready.has(batchId)) return null;
+    if (size === 'fullres' || !this.ready.has(batchId) || !this.store.isServed()) return null;
     return this.store.address(batchId, candidate, size === 'thumbnails' ? 'thumbnails' : 'previews');
   }
 

@@ -15,6 +15,8 @@ const SHELL_CACHE = SHELLS + version;
 const KEPT_CACHE = 'comfylabel-kept';
 const KEPT_PATH = '/kept/';
 const SHELL = '/index.html';
+/** Also in label/device.ts. */
+const TAKE_ME = 'take me';
 /** A page that has not begun to come by then is not waited for: people stand in lifts and trains. */
 const PATIENCE_MS = 3_000;
 /** What never passes through here: the answer is the server's own. */
@@ -29,6 +31,14 @@ self.addEventListener('install', (event) => {
 });
 
 self.addEventListener('activate', (event) => event.waitUntil(takeOver()));
+
+/**
+ * A page that was there before this worker is taken over only when it asks: Chromium then forgets which pictures it has
+ * in memory, and whoever labels would have those of the coming batches fetched anew.
+ */
+self.addEventListener('message', (event) => {
+  if (event.data === TAKE_ME) event.waitUntil(self.clients.claim());
+});
 
 self.addEventListener('fetch', (event) => {
   const { request } = event;
@@ -53,7 +63,6 @@ async function takeOver(): Promise<void> {
   await Promise.all(old.map((name) => caches.delete(name)));
   // The browser asks the server while this script is still being started.
   await self.registration.navigationPreload?.enable();
-  await self.clients.claim();
 }
 
 /** From the network; the plain shell where that fails, takes long, or only a proxy answers. */
