@@ -182,6 +182,28 @@ async def test_when_it_is_every_workers_fault_the_task_waits_says_so_and_goes_on
             await check_truth(line, task, simulator)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"), [("POST", "/test", None), ("PATCH", "", {"headers": {"X-Key": "the right one"}})]
+)
+async def test_who_has_mended_a_worker_need_not_wait_until_its_refusal_is_forgotten(api, method, path, body):
+    """A proxy that lets us look, and not send: no health check tells that it is well again."""
+    async with (
+        running_simulator() as simulator,
+        running_orchestrator(api.settings, api.app.state.database.url) as parts,
+    ):
+        line = await Line.of(api)
+        worker = await line.add_worker(simulator.url)
+        task = await line.frozen_task(prompts=1, seeds=2)
+        await until(lambda: worker in parts.abilities._digests)
+        await _refuses_post(simulator)
+        await line.run(task)
+        await failed_as(line, task, "proxy_auth")
+        await asyncio.sleep(2 * api.settings.queue_poll_seconds)  # until the dispatcher has read of it
+        simulator.faults.proxy = None
+        await line.call(method, f"/api/workers/{worker}{path}", json=body)
+        assert (await line.until_ended(task, 20))["state"] == "DONE"
+
+
 async def test_what_a_worker_is_known_to_lack_is_never_sent_to_it(api):
     async with (
         running_simulator() as poor,

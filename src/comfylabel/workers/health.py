@@ -74,6 +74,8 @@ async def note(database: Database, worker: Worker, result: Probe, *, explicit: b
             await inventories_repository.note_fingerprint(connection, worker.id, result.fingerprint)
         if noted is not None and explicit:
             await inventories_repository.doubt(connection, [worker.id])  # perhaps a model was put there just now
+            if result.failure is None:
+                await inventories_repository.forget_refusals(connection, worker.id)
         if noted is not None and noted.status != worker.status:
             await notify(connection, workers=[worker.id])
     if noted is None:

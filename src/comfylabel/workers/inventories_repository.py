@@ -79,7 +79,12 @@ _FORGET_REFUSALS = "delete from ineligible_workers where worker_id = $1"
 
 async def note(connection: Connection, worker: Worker, digest: str) -> None:
     if await connection.fetchval(_NOTE, worker.id, digest, worker.base_url):
-        await connection.execute(_FORGET_REFUSALS, worker.id)
+        await forget_refusals(connection, worker.id)
+
+
+async def forget_refusals(connection: Connection, worker_id: UUID) -> None:
+    """A person has mended it, or thinks so: that what it refused still stands is found out by trying."""
+    await connection.execute(_FORGET_REFUSALS, worker_id)
 
 
 _DOUBT = "update workers set inventory_at = null where id = $1 and inventory_at is not null"
