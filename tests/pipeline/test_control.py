@@ -460,3 +460,25 @@ async def test_a_task_is_made_behind_a_proxy_that_asks_for_headers(api):
         assert (await line.until_ended(task))["state"] == "DONE"
         await check_truth(line, task, simulator)
         assert simulator.log[0].client_id
+
+
+async def test_a_key_that_is_changed_while_a_job_runs_does_not_cost_the_job(api):
+    """Whoever follows it asks with the new one."""
+    line = await Line.of(api)
+    settings = api.settings.model_copy(update={"health_interval_seconds": 0.2})
+    async with (
+        running_simulator(required_headers={"X-Key": "old"}) as simulator,
+        running_orchestrator(settings, line.database.url),
+    ):
+        simulator.faults.hold_jobs = True
+        worker = await line.add_worker(simulator.url, headers={"X-Key": "old"})
+        task = await line.frozen_task(prompts=1, seeds=2)
+        await line.run(task)
+        await until(lambda: simulator.log and simulator.log[0].started is not None)
+        simulator.required_headers["X-Key"] = "new"
+        await line.call("PATCH", f"/api/workers/{worker}", json={"headers": {"X-Key": "new"}})
+        await asyncio.sleep(QUICK.patience.worker_lost + 1)
+        simulator.faults.hold_jobs = False
+        assert (await line.until_ended(task))["state"] == "DONE"
+        assert [entry.outcome for entry in simulator.log] == ["success"]
+        assert await budgets(line) == {(0, 0)}

@@ -26,6 +26,7 @@ from comfylabel.orchestrator.deadline import Deadline
 from comfylabel.orchestrator.dispatcher import Dispatcher
 from comfylabel.orchestrator.fault_points import reached
 from comfylabel.orchestrator.fleet import Fleet
+from comfylabel.orchestrator.listening import WorkerListener
 from comfylabel.orchestrator.retry_policy import Failure, FailureKind
 from comfylabel.orchestrator.schemas import Plan, Submission, SubmissionFailed, Superseded
 from comfylabel.orchestrator.steps import Steps
@@ -274,8 +275,7 @@ class SubmissionLife:
 
     async def _follow(self, submission: Submission, *, is_fresh: bool) -> HistoryEntry:
         """`is_fresh`: it was taken just now, so that there is nothing to be seen yet."""
-        client = await self._fleet.client_of(submission.worker_id)
-        listener = self._fleet.listener(submission.worker_id)
+        client, listener = await self._line(submission.worker_id)
         identity = str(submission.id)
         silence = _Silence(self._patience.worker_lost)
         deadline = Deadline(self._patience.deadline, since=clock())
@@ -317,6 +317,11 @@ class SubmissionLife:
             pause = self._patience.settle if absences else _pause(looks, hears=listener.hears(identity))
             await listener.wait(identity, pause)
             looks += 1
+            client, listener = await self._line(submission.worker_id)  # its key may have been changed meanwhile
+
+    async def _line(self, worker_id: UUID) -> tuple[ComfyClient, WorkerListener]:
+        client = await self._fleet.client_of(worker_id)
+        return client, self._fleet.listener(worker_id)
 
     async def _is_open(self, submission: Submission) -> bool:
         async with self._database.connection() as connection:
