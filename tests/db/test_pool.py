@@ -1,9 +1,13 @@
 import asyncio
+import os
+import signal
 
 import asyncpg
 import pytest
 
+from comfylabel.db.embedded import EmbeddedPostgres
 from comfylabel.db.pool import AWAY, Database
+from tests.support.waiting import until
 
 
 async def test_a_connection_goes_back_without_a_word_to_the_server(database_url: str):
@@ -71,3 +75,41 @@ async def test_a_connection_that_dies_in_a_transaction_is_replaced(database_url:
     async with database.connection() as connection:
         assert await connection.fetchval("select 1") == 1
     await database.close()
+
+
+async def test_a_server_without_a_connection_left_is_away(tmp_path):
+    postgres = EmbeddedPostgres(
+        tmp_path / "postgres",
+        options=("fsync=off", "max_connections=3", "superuser_reserved_connections=0", "max_wal_senders=0"),
+    )
+    url = await postgres.start()
+    taken = []
+    try:
+        with pytest.raises(AWAY):
+            while True:
+                taken.append(await asyncpg.connect(url))
+    finally:
+        for connection in taken:
+            await connection.close()
+        await postgres.stop()
+
+
+async def test_it_closes_although_the_server_says_nothing_any_more(tmp_path, monkeypatch):
+    """Whoever is told to stop stops, be the server frozen while somebody waits for its answer."""
+    monkeypatch.setattr("comfylabel.db.pool._CLOSE_SECONDS", 0.2)
+    postgres = EmbeddedPostgres(tmp_path / "postgres", options=("fsync=off",))
+    database = await Database.connect(await postgres.start(), max_size=1)
+    async with database.connection() as connection:
+        server = await connection.fetchval("select pg_backend_pid()")
+    os.kill(server, signal.SIGSTOP)
+    try:
+        asking = asyncio.create_task(database.pool.execute("select 1"))
+        await until(lambda: database.pool.get_idle_size() == 0)
+        asking.cancel()
+        async with asyncio.timeout(20):
+            await database.close()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+    finally:
+        os.kill(server, signal.SIGCONT)
+        await postgres.stop()

@@ -1,5 +1,6 @@
 """The one way to PostgreSQL: a pool whose connections speak UUID, JSON and UTC, and `transaction()`."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -7,20 +8,27 @@ from typing import Any, TypeAlias
 
 import asyncpg
 import orjson
+import structlog
+
+log = structlog.get_logger()
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 Record: TypeAlias = asyncpg.Record
 
-# What asyncpg raises while the server is away, restarting, or dropping connections.
+# What asyncpg raises while the server is away, restarting, full, or dropping connections.
 AWAY = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a statement that began while its connection was dropping (seen)
     asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
 )
+
+# Whoever is told to stop has some seconds for everything. What is cut is rolled back, as by a crash.
+_CLOSE_SECONDS = 2.0
 
 
 class Database:
@@ -46,7 +54,12 @@ class Database:
         return cls(pool, url)
 
     async def close(self) -> None:
-        await self.pool.close()
+        """Left alone, asyncpg waits for ever for what the server neither answers nor ends when it is cancelled."""
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self.pool.close()
+        except TimeoutError:  # asyncpg has cut the connections
+            log.warning("connections_cut", reason=f"the database did not answer for {_CLOSE_SECONDS:g} s")
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
