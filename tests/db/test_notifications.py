@@ -6,7 +6,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from comfylabel.db.embedded import EmbeddedPostgres
 from comfylabel.db.notifications import Change, Notifications, notify
@@ -99,3 +101,29 @@ async def test_a_database_that_was_away_is_listened_to_again(tmp_path):
             await until(lambda: ear.times_back == 2)
     finally:
         await postgres.stop()
+
+
+async def test_a_database_that_takes_nobody_in_for_a_while_is_listened_to_again(database, database_url):
+    """It is being restored, or has no connection left: a refusal, and no lost connection."""
+    name = await database.pool.fetchval("select current_database()")
+    async with listening(database_url) as ear, another(database_url, "postgres") as door:
+        await door.execute(f'alter database "{name}" allow_connections false')
+        with capture_logs() as told:
+            await database.pool.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and query ilike 'listen%'"
+            )
+            await until(lambda: any(line["event"] == "live_updates_paused" for line in told))
+        await door.execute(f'alter database "{name}" allow_connections true')
+        await until(lambda: ear.times_back == 2)
+        await say(database, tasks=[uuid4()])
+        await until(lambda: ear.changes)
+
+
+@asynccontextmanager
+async def another(url: str, name: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(url, database=name)
+    try:
+        yield connection
+    finally:
+        await connection.close()

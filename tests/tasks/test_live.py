@@ -5,11 +5,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from comfylabel.db.notifications import notify
 from comfylabel.db.pool import Database
 from comfylabel.http.sse import STREAMS_PER_USER
+from comfylabel.tasks.live import Live
 from comfylabel.tasks.progress_service import ProgressService
 from tests.support.app import Api
 from tests.support.listening import listening
@@ -179,6 +181,43 @@ async def test_it_ends_when_the_session_runs_out(api: Api, monkeypatch: pytest.M
         await database(api).pool.execute("update sessions set expires_at = now()")
         await until(lambda: heard.ended)
     checking.cancel()
+
+
+async def test_it_ends_with_the_session_although_asking_failed_once(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("comfylabel.tasks.live.ALLOWED_SECONDS", 3600)
+    faults = fail_once(monkeypatch, api.app.state.live, of_everybody=False)
+    ann = await api.sign_in("operator", "ann")
+    async with listening(api, ann, "/api/events") as heard:
+        await ann.post("/api/auth/sign-out")
+        await until(lambda: heard.ended)
+    assert faults == []
+
+
+async def test_it_ends_when_the_session_runs_out_although_asking_failed_once(api: Api, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("comfylabel.tasks.live.ALLOWED_SECONDS", 0.05)
+    live = api.app.state.live
+    ann = await api.sign_in("operator", "ann")
+    async with listening(api, ann, "/api/events") as heard:
+        faults = fail_once(monkeypatch, live, of_everybody=True)
+        checking = asyncio.create_task(live._check_now_and_then())
+        await until(lambda: not faults)
+        await database(api).pool.execute("update sessions set expires_at = now()")
+        await until(lambda: heard.ended)
+    checking.cancel()
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, live: Live, *, of_everybody: bool) -> list[Exception]:
+    """What is still to go wrong when it is asked who may listen."""
+    faults: list[Exception] = [asyncpg.OutOfMemoryError("out of memory")]
+    check = live._check
+
+    async def faulty(users: set[UUID] | None) -> None:
+        if faults and (users is None) == of_everybody:
+            raise faults.pop()
+        await check(users)
+
+    monkeypatch.setattr(live, "_check", faulty)
+    return faults
 
 
 async def test_nobody_holds_more_than_their_share_and_what_is_closed_is_given_back(api: Api):

@@ -66,10 +66,10 @@ class Notifications:
         while True:
             try:
                 await self._listen()
-            except AWAY as error:
+            except (*AWAY, asyncpg.PostgresError) as error:
                 log.warning("live_updates_paused", reason=f"the database does not answer: {error!r}")
-            except TimeoutError:
-                log.warning("live_updates_paused", reason="the database does not answer in time")
+            except Exception:  # without this loop no page hears of anything before the next start
+                log.exception("live_updates_failed")
             await asyncio.sleep(_PAUSE_AWAY)
 
     async def _listen(self) -> None:

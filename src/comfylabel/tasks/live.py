@@ -160,6 +160,7 @@ class Live:
                     self.line_is_back()  # when it is: what was said meanwhile is lost
                 except Exception:  # one fault must not leave every page standing still
                     log.exception("live_updates_failed")
+                    self.line_is_back()  # nor may what was said be lost, least of all who may not listen any more
                 await asyncio.sleep(PACE_SECONDS)
         finally:
             checking.cancel()
@@ -239,8 +240,12 @@ class Live:
     async def _check_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(ALLOWED_SECONDS)
-            with suppress(*AWAY):  # who was allowed a minute ago is until the database can be asked
+            try:
                 await self._check(None)
+            except AWAY:
+                pass  # who was allowed a minute ago is until the database can be asked
+            except Exception:  # without this loop a session that runs out is listened to for ever
+                log.exception("live_updates_failed")
 
     async def _check(self, users: set[UUID] | None) -> None:
         """End the streams of whoever may not listen any more. None: of everybody."""
