@@ -130,3 +130,23 @@ async def _somebody_waits(database) -> bool:
     return await database.pool.fetchval(
         "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')"
     )
+
+
+async def test_a_run_locks_batches_in_the_order_in_which_everybody_does(database):
+    """Images of before a cancel are still stored while the task is run again: neither may wait for the other."""
+    async with database.transaction() as connection:
+        task = await rows.add_task(connection, "RUNNING", prompts=30, seeds=1, batch_size=1)
+        await connection.execute("update generations set state = 'failed' where task_id = $1", task.id)
+        await connection.execute("update batches set failed = 1, reason = 'x' where task_id = $1", task.id)
+        # Where they lie says nothing of their ids any more.
+        for batch in sorted(task.batches, key=lambda batch: batch.int * 7919 % 1009):
+            await connection.execute("update batches set losses = losses + 1 where id = $1", batch)
+
+    async with database.transaction() as storing:
+        await storing.execute(steps_repository._LOCK_BATCHES, [min(task.batches)])
+        run = asyncio.create_task(_run_again(database, task.id))
+        await until(lambda: _somebody_waits(database))
+        await storing.execute(steps_repository._LOCK_BATCHES, task.batches)
+    await run
+    async with database.connection() as connection:
+        assert await wrong_counters(connection, task.id) == []

@@ -87,6 +87,15 @@ async def insert_plan(
 
 # --- running again
 
+# In the order in which everybody locks several of them: images that were made before a cancel are still being stored.
+# What is under way may fail yet; nothing is sent while the task is locked.
+_LOCK_BATCHES = """
+select from batches
+where task_id = $1 and done < total
+  and (failed > 0 or running > 0 or reason is not null or retries_used > 0 or losses > 0)
+order by id for no key update
+"""
+
 # Counted, not set to nothing: an image that fails while this waits (what was under way at a cancel) stays failed.
 _RETRY_FAILED = """
 with retried as (
@@ -111,6 +120,7 @@ async def has_missing_images(connection: Connection, task_id: UUID) -> bool:
 
 
 async def retry_failed(connection: Connection, task_id: UUID) -> None:
-    """What failed is pending again, with a new budget of retries."""
+    """What failed is pending again, with a new budget of retries. With the task locked."""
+    await connection.execute(_LOCK_BATCHES, task_id)
     await connection.execute(_RETRY_FAILED, task_id)
     await connection.execute(_NEW_BUDGET, task_id)
