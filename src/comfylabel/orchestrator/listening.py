@@ -8,10 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import structlog
+
 from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.errors import WorkerError
 from comfylabel.comfy.schemas import Event
 from comfylabel.errors import ComfyLabelError
+
+log = structlog.get_logger()
 
 _ENDINGS = frozenset({"execution_success", "execution_error", "execution_interrupted"})
 # The history is written after these, normally within 2 ms (once 425 ms seen), and then comes the last `executing`.
@@ -88,11 +92,15 @@ class WorkerListener:
     async def _listen_for_ever(self) -> None:
         pause = 0.5
         while True:
-            with suppress(WorkerError, ComfyLabelError, OSError):
+            try:
                 async for event in self._client.listen(self.client_id):
                     self._greeted()  # a ComfyUI greets whoever connects
                     pause = 0.5
                     self._heard(event)
+            except (WorkerError, ComfyLabelError, OSError):
+                pass
+            except Exception:  # or this worker would be heard no more, and the stop of this process break off
+                log.exception("listening_failed")
             self._is_connected = False
             self.client_id = str(uuid.uuid4())
             for hearing in self._hearings.values():
