@@ -27,6 +27,10 @@ export function Screen({ sitting }: { sitting: Sitting }) {
   const zoom = useRef<Zoom | null>(null);
   const sheet = useSignal<SheetName | null>(null);
   const open = (name: SheetName) => (sheet.value = name);
+  // A closed sheet tells of it a moment later: by then another one may stand in its place.
+  const from = (shown: SheetName) => (next: SheetName | null) => {
+    if (sheet.value === shown) sheet.value = next;
+  };
   const settled = useSettled(sitting.at);
   const working = useComputed(() => sitting.phase.value === 'work').value;
   useEffect(() => stayAwake(), []);
@@ -52,7 +56,7 @@ export function Screen({ sitting }: { sitting: Sitting }) {
           <Toasts sitting={sitting} />
         )}
       </div>
-      {sheet.value && <Sheets sitting={sitting} name={sheet.value} open={(name) => (sheet.value = name)} />}
+      {sheet.value && <Sheets key={sheet.value} sitting={sitting} name={sheet.value} open={from(sheet.value)} />}
     </main>
   );
 }
