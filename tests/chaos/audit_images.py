@@ -63,7 +63,7 @@ def a_prompt_fails_after_three_counted_retries(evidence: Evidence) -> Iterator[s
         began = last_run.get(str(batch["task_id"]))
         tried = [row for row in submissions.get(batch["prompt_id"], []) if began and (row["ended_at"] or began) > began]
         classes = [row["error"]["class"] for row in tried if row["state"] in ("failed", "lost")]
-        counted = sum(kind in COUNTED for kind in classes)
+        counted = sum(row["state"] == "failed" and row["error"]["class"] in COUNTED for row in tried)
         if batch["retries_used"] > min(counted, MOST_RETRIES):
             yield f"batch {batch['id']} counts {batch['retries_used']} retries; {counted} of its submissions failed"
         if not batch["failed"]:

@@ -90,6 +90,8 @@ def an_end_is_what_the_worker_says(evidence: Evidence) -> Iterator[str]:
             yield f"submission {identity} failed with {kind}; its worker says {outcomes or 'nothing'}"
         if _is_forgotten(row) and not replay.may_have_forgotten(identity):
             yield f"submission {identity} counts as forgotten; worker {replay.worker.id} knew it all the time"
+        if kind == "deadline" and row["state"] == "failed" and identity not in replay.began:
+            yield f"submission {identity} counts as tried; worker {replay.worker.id} had not begun it"
         if kind == "deadline" and identity in replay.began:
             lasted = row["ended_at"] - datetime.fromtimestamp(replay.began[identity], UTC)
             if lasted.total_seconds() < evidence.deadline_seconds - _CLOCKS:
