@@ -185,7 +185,7 @@ async def test_it_ends_when_the_session_runs_out(api: Api, monkeypatch: pytest.M
 
 async def test_it_ends_with_the_session_although_asking_failed_once(api: Api, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("comfylabel.tasks.live.ALLOWED_SECONDS", 3600)
-    faults = fail_once(monkeypatch, api.app.state.live, of_everybody=False)
+    faults = fail_once(monkeypatch, api.app.state.live)
     ann = await api.sign_in("operator", "ann")
     async with listening(api, ann, "/api/events") as heard:
         await ann.post("/api/auth/sign-out")
@@ -198,7 +198,7 @@ async def test_it_ends_when_the_session_runs_out_although_asking_failed_once(api
     live = api.app.state.live
     ann = await api.sign_in("operator", "ann")
     async with listening(api, ann, "/api/events") as heard:
-        faults = fail_once(monkeypatch, live, of_everybody=True)
+        faults = fail_once(monkeypatch, live)
         checking = asyncio.create_task(live._check_now_and_then())
         await until(lambda: not faults)
         await database(api).pool.execute("update sessions set expires_at = now()")
@@ -206,13 +206,13 @@ async def test_it_ends_when_the_session_runs_out_although_asking_failed_once(api
     checking.cancel()
 
 
-def fail_once(monkeypatch: pytest.MonkeyPatch, live: Live, *, of_everybody: bool) -> list[Exception]:
+def fail_once(monkeypatch: pytest.MonkeyPatch, live: Live) -> list[Exception]:
     """What is still to go wrong when it is asked who may listen."""
     faults: list[Exception] = [asyncpg.OutOfMemoryError("out of memory")]
     check = live._check
 
     async def faulty(users: set[UUID] | None) -> None:
-        if faults and (users is None) == of_everybody:
+        if faults:
             raise faults.pop()
         await check(users)
 
