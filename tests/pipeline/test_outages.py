@@ -36,6 +36,37 @@ async def test_the_database_stops_and_starts_during_a_run(tmp_path):
         await postgres.stop()
 
 
+async def test_a_pilot_outlives_its_database(tmp_path):
+    """Its job goes on: one that failed would leave it to the next sweep, and a cancelled one to nobody."""
+    postgres = EmbeddedPostgres(tmp_path / "postgres", options=("fsync=off",))
+    url = await postgres.start()
+    await asyncio.to_thread(migrate, url)
+    try:
+        settings = settings_for(tmp_path / "data")
+        async with running_api(settings, url) as api, running_simulator() as simulator:
+            line = await Line.of(api)
+            await line.add_worker(simulator.url)
+            task = (await line.add_task(await line.add_workflow(), [await line.add_pool()], prompts=2, seeds=2))["id"]
+            simulator.faults.hold_jobs = True
+            async with running_orchestrator(settings, url):
+                await line.call("POST", f"/api/tasks/{task}/pilot", status=202, headers={"prefer": "respond-async"})
+                await until(lambda: simulator.log and simulator.log[-1].started)
+                await postgres.stop()
+                simulator.faults.hold_jobs = False
+                await until(lambda: simulator.log[-1].outcome)
+                await until(lambda: any("/history/" in path for _, path in simulator.requests))
+                await postgres.start()
+
+                async def piloted() -> bool:
+                    return bool(await line.database.pool.fetchval("select true from pilots where state = 'done'"))
+
+                await until(piloted, 60)
+                failed = await line.database.pool.fetchval("select count(*) from pgqueuer where status = 'failed'")
+                assert failed == 0
+    finally:
+        await postgres.stop()
+
+
 async def test_a_full_store_delays_and_loses_nothing(api, monkeypatch):
     """The store says that it is full, as obstore does on ENOSPC (tests/storage has the real full disk)."""
     full = True

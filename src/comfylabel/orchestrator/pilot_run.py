@@ -74,7 +74,19 @@ class PilotRunner:
     canceller: Canceller
 
     async def run(self, pilot_id: UUID) -> None:
-        """Run it and write down how it ended. A pilot whose process died is run anew from its beginning."""
+        """Run it and write down how it ended. A pilot whose process died, or whose database went away, is run anew from
+        its beginning.
+        """
+        while True:
+            try:
+                await self._run_anew(pilot_id)
+            except AWAY as error:
+                log.warning("pilot_paused", reason=f"the database does not answer: {error}")
+                await asyncio.sleep(_PAUSE_AWAY)
+            else:
+                return
+
+    async def _run_anew(self, pilot_id: UUID) -> None:
         await self.canceller.cancel_pilot(pilot_id)
         async with self.database.transaction() as connection:
             subject = await pilot_subject.load(connection, pilot_id)
