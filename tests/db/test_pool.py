@@ -49,15 +49,13 @@ async def test_what_failed_leaves_no_transaction_open(database_url: str):
 
 async def test_who_is_cancelled_leaves_no_transaction_open(database_url: str):
     database = await Database.connect(database_url, max_size=1)
-    began = asyncio.Event()
 
     async def wait_for_ever() -> None:
         async with database.transaction() as connection:
-            began.set()
             await connection.execute("select pg_sleep(1000)")
 
     waiting = asyncio.create_task(wait_for_ever())
-    await began.wait()
+    await _until_it_sleeps(database_url)  # PostgreSQL forgets a cancellation that comes before its statement
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -65,6 +63,16 @@ async def test_who_is_cancelled_leaves_no_transaction_open(database_url: str):
         assert not connection.is_in_transaction()
         assert await connection.fetchval("select 1") == 1
     await database.close()
+
+
+async def _until_it_sleeps(database_url: str) -> None:
+    watcher = await asyncpg.connect(database_url)
+    asleep = (
+        "select exists (select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database())"
+    )
+    while not await watcher.fetchval(asleep):
+        pass
+    await watcher.close()
 
 
 async def test_a_connection_that_dies_in_a_transaction_is_replaced(database_url: str):
