@@ -8,7 +8,7 @@ WEB_SOURCES := $(shell find web -name node_modules -prune -o -name tests -prune 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run install web test lint test-browser test-real-comfyui test-chaos chaos bench openapi schema
+.PHONY: help run install web test test-slow lint test-browser test-real-comfyui test-chaos chaos bench openapi schema
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,12 @@ web: ## Build the web UI, if its sources changed
 	@rm -f $(VENV)/installed
 	@$(MAKE) --no-print-directory install
 
-test: $(VENV)/test-installed ## Install what the tests need and run all that need no browser (JOBS=1 for one at a time)
-	@$(BIN)/python -m pytest -n $(JOBS) -m "not real_comfyui and not browser and not chaos" $(ARGS)
+test: $(VENV)/test-installed ## Install what the tests need and run the daily ones (JOBS=1 for one at a time)
+	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not real_comfyui and not browser and not chaos" $(ARGS)
+
+test-slow: $(VENV)/test-installed ## Whatever is killed, outages, leases that run out, two orchestrators; and the SQL on PostgreSQL 16
+	@# Four at once wherever it is: they wait for real time, not for a processor.
+	@$(BIN)/python -m pytest -n 4 --maxschedchunk=1 -m "slow and not real_comfyui" $(ARGS)
 
 test-browser: $(VENV)/test-installed ## The screens in a real Chromium, which is installed where there is none
 	@# Before the clock of any test runs; where there is none to be had, the tests say so themselves.

@@ -42,7 +42,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """What speaks SQL runs on the oldest server that we promise to work on as well."""
     on_both = metafunc.definition.get_closest_marker("postgres_16_too") or _is_repository_test(metafunc)
     if on_both and "postgres_major" in metafunc.fixturenames:
-        metafunc.parametrize("postgres_major", [18, 16], ids=["postgres-18", "postgres-16"])
+        oldest = pytest.param(16, id="postgres-16", marks=pytest.mark.slow)
+        metafunc.parametrize("postgres_major", [pytest.param(18, id="postgres-18"), oldest])
 
 
 def _is_repository_test(metafunc: pytest.Metafunc) -> bool:

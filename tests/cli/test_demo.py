@@ -13,6 +13,8 @@ import pytest
 from comfylabel.cli.demo_check import EXPORT, FULL_EXPORT, KEYS, LOG
 from tests.cli.conftest import answers, comfylabel, started, until_gone
 
+pytestmark = pytest.mark.slow
+
 PROMPTS, SEEDS = 3, 6  # more seeds than one native batch holds
 
 

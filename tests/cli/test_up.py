@@ -5,9 +5,12 @@ import socket
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.cli.conftest import Command, answers, comfylabel, started, until_gone
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
 
 ADDRESS = r"ComfyUI Data Label at (http://\S+)"
 LINK = r"Sign in[^\n]*(http://\S+token=\S+)"

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from comfylabel.comfy.simulator import running_simulator
 from comfylabel.db.embedded import EmbeddedPostgres
 from comfylabel.db.migrate import migrate
@@ -88,6 +90,7 @@ async def test_a_failure_is_recorded_by_its_kind(api):
     assert (total["submissions"], total["images"]) == (4, 0)
 
 
+@pytest.mark.slow
 async def test_figures_and_live_pages_outlive_an_outage_of_the_database(tmp_path):
     postgres = EmbeddedPostgres(tmp_path / "postgres", options=("fsync=off",))
     url = await postgres.start()

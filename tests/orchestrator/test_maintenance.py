@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 import aiohttp
+import pytest
 import structlog
 
 from comfylabel.comfy.client import ComfyClient
@@ -132,6 +133,7 @@ async def test_a_queue_full_of_strangers_is_told_once_and_so_is_its_end(api):
     assert len(heard("queue_backlog_over")) == 1
 
 
+@pytest.mark.slow
 async def test_what_was_given_up_is_taken_off_a_worker_that_comes_back(api):
     line = await Line.of(api)
     async with (

@@ -19,6 +19,8 @@ from tests.pipeline.test_exactly_once import check_truth
 from tests.support.pipeline import NATIVE_GRAPH, QUICK, Line, running_orchestrator
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 # Whatever must happen at once happens without the sweep.
 UNSWEPT = replace(QUICK, sweep_seconds=3600)
 

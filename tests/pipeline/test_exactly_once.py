@@ -19,6 +19,8 @@ from comfylabel.orchestrator.fault_points import FaultPoint
 from tests.support.pipeline import NATIVE_GRAPH, QUICK, Line, running_orchestrator
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

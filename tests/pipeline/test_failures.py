@@ -23,6 +23,8 @@ from tests.pipeline.test_exactly_once import check_truth
 from tests.support.pipeline import NATIVE_GRAPH, QUICK, Line, running_orchestrator
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 MODEL = "sdxl-simulated.safetensors"
 # Submissions that ended without their images, recounted from their rows.
 _RECOUNT = """

@@ -20,6 +20,8 @@ from tests.support.app import token_of
 from tests.support.pipeline import Line
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 PROMPTS, SEEDS = 8, 4
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from comfylabel.comfy.simulator import running_simulator
 from comfylabel.db.embedded import EmbeddedPostgres
 from comfylabel.db.migrate import migrate
@@ -10,6 +12,8 @@ from tests.pipeline.test_exactly_once import check_truth
 from tests.support.app import running_api, settings_for
 from tests.support.pipeline import Line, running_orchestrator
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
 
 
 async def test_the_database_stops_and_starts_during_a_run(tmp_path):

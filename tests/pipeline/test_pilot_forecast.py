@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import aiohttp
+import pytest
 
 from comfylabel.comfy.schemas import HistoryEntry
 from comfylabel.comfy.simulator import Simulator, running_simulator
@@ -13,6 +14,8 @@ from comfylabel.tasks.forecast import MassRun, Measured, forecast
 from tests.support.pipeline import NATIVE_GRAPH, Line, loop_graph, running_orchestrator
 from tests.support.simulator import slow
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
 
 
 async def _draft(line: Line, graph: dict[str, Any], **metadata: Any) -> str:

@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from comfylabel.comfy.simulator import running_simulator
 from comfylabel.orchestrator import workers_repository
 from tests.pipeline.test_exactly_once import check_truth
 from tests.support.pipeline import Line, loop_graph, running_orchestrator
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

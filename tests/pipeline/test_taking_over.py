@@ -16,6 +16,8 @@ from tests.pipeline.test_two_orchestrators import deepest_queues, orchestrators
 from tests.support.pipeline import QUICK, Line, loop_graph, running_orchestrator
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

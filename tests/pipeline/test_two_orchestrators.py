@@ -7,10 +7,14 @@ from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from comfylabel.comfy.simulator import Simulator, running_simulator
 from tests.pipeline.test_exactly_once import check_truth
 from tests.support.pipeline import Line
 from tests.support.waiting import until
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
