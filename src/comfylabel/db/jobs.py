@@ -14,12 +14,12 @@ from uuid import UUID, uuid4
 import asyncpg
 import orjson
 import structlog
-from pgqueuer import PgQueuer, Queries
+from pgqueuer import PgQueuer, Queries, RetryRequested
 from pgqueuer.db import AsyncpgDriver, AsyncpgPoolDriver
-from pgqueuer.models import Job
-from pgqueuer.types import QueueEntrypoint
+from pgqueuer.models import Job, TracebackRecord
+from pgqueuer.types import JOB_STATUS, QueueEntrypoint, QueueManagerId
 
-from comfylabel.db.pool import AWAY, Connection
+from comfylabel.db.pool import AWAY, Connection, close_pool
 
 log = structlog.get_logger()
 
@@ -39,6 +39,11 @@ _MOST_PICKED = 20_000
 # Between two looks for jobs while more and more of them are added.
 _SHORTEST_PAUSE = 0.02
 _PAUSE_AWAY = 1.0
+# A job whose handler raised waits 1 s, 2 s, 4 s and so on for its next try.
+_FIRST_PAUSE = timedelta(seconds=1)
+_LONGEST_PAUSE = timedelta(minutes=5)
+# Whoever is told to stop has some seconds for everything.
+_STOP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +124,29 @@ class _CallersTransaction(AsyncpgDriver):
 
 
 class _PatientDriver(AsyncpgPoolDriver):
-    """Asks again when a connection was lost. PgQueuer would stop looking for jobs, but first wait for those that it
-    runs, and a submission may take an hour. Whatever it asks may be asked twice: a job that was picked by an answer
-    that got lost is picked again when its lease has run out.
+    """Asks again when the database did not answer, or could not. PgQueuer would stop looking for jobs, but first wait
+    for those that it runs, and a submission may take an hour. Whatever it asks may be asked twice: a job that was
+    picked by an answer that got lost is picked again when its lease has run out.
     """
 
+    # Until it is told to stop.
+    is_patient = True
+
     async def fetch(self, query: str, *args: object) -> list[dict[str, object]]:
-        return await _until_answered(partial(super().fetch, query, *args))
+        return await self._until_answered(partial(super().fetch, query, *args))
 
     async def execute(self, query: str, *args: object) -> str:
-        return await _until_answered(partial(super().execute, query, *args))
+        return await self._until_answered(partial(super().execute, query, *args))
+
+    async def _until_answered(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        while True:
+            try:
+                return await ask()
+            except (*AWAY, asyncpg.PostgresError) as error:
+                if not self.is_patient:
+                    raise
+                log.warning("jobs_paused", reason=f"the database does not answer: {error}")
+                await asyncio.sleep(_PAUSE_AWAY)
 
     async def add_listener(self, channel: str, callback: Callable[[str | bytes | bytearray], None]) -> None:
         await super().add_listener(channel, _Bell(callback))
@@ -165,8 +183,15 @@ class _Bell:
             self._ring_and_hold(self._missed)
 
 
+_PUT_BACK = """
+update pgqueuer j set status = 'queued', queue_manager_id = null, updated = now()
+from unnest($1::bigint[], $2::uuid[]) as mine (id, owner)
+where j.id = mine.id and j.queue_manager_id = mine.owner and j.status = 'picked'
+"""
+
+
 class _Queries(Queries):
-    """PgQueuer's own, without the questions whose answers are known here."""
+    """PgQueuer's own, without the questions whose answers are known here, and without losing what is broken off."""
 
     _is_dry = False
 
@@ -187,14 +212,24 @@ class _Queries(Queries):
         """Asked only beside the question before, for a job that falls between the two."""
         return 0
 
+    async def log_jobs(self, job_status: list[tuple[Job, JOB_STATUS, TracebackRecord | None]]) -> None:
+        """A job that a stop breaks off is anybody's at once: PgQueuer would delete it, and with it an order to drain.
 
-async def _until_answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
-    while True:
-        try:
-            return await ask()
-        except AWAY as error:
-            log.warning("jobs_paused", reason=f"the database does not answer: {error}")
-            await asyncio.sleep(_PAUSE_AWAY)
+        No traceback goes with a failed one, for it stands in our log: it may hold a sign that the database refuses, and
+        then the ends of all jobs beside it would be refused too, again and again.
+        """
+        broken_off = [job for job, status, _ in job_status if status == "canceled"]
+        if broken_off:
+            owners = [job.queue_manager_id for job in broken_off]
+            await self.driver.execute(_PUT_BACK, [job.id for job in broken_off], owners)
+        ended: list[tuple[Job, JOB_STATUS, TracebackRecord | None]] = [
+            (job, status, None) for job, status, _ in job_status if status != "canceled"
+        ]
+        if ended:
+            await super().log_jobs(ended)
+
+    async def retry_job(self, job: Job, delay: timedelta, _traceback: TracebackRecord | None) -> None:
+        await super().retry_job(job, delay, None)
 
 
 Handler = Callable[[dict[str, Any]], Awaitable[None]]
@@ -204,38 +239,57 @@ class JobConsumer:
     """Runs handlers for the jobs of one process until it is cancelled.
 
     A job whose process died is picked up by another after `lease`; keep the lease well above the time-out of a POST
-    to a worker. PgQueuer's own retries are off: what is left over, the maintenance sweep puts back.
+    to a worker. `process_id` stands in the rows of what it has. A job whose handler raised is tried again, later each
+    time, and is in nobody's way until then.
     """
 
-    def __init__(self, url: str, handlers: Mapping[Entrypoint, Handler], *, lease: timedelta) -> None:
+    def __init__(
+        self, url: str, handlers: Mapping[Entrypoint, Handler], *, lease: timedelta, process_id: UUID | None = None
+    ) -> None:
         self._url = url
         self._handlers = handlers
         self._lease = lease
-
+        self._process_id = QueueManagerId(process_id or uuid4())
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
         # Its own pool: PgQueuer binds JSON as text and must not meet our codecs.
-        async with asyncpg.create_pool(self._url, min_size=2, max_size=4, reset=_leave_as_it_is) as pool:
-            driver = _PatientDriver(pool)
-            queuer = PgQueuer(driver, queries=_Queries(driver))
-            for name, handler in self._handlers.items():
-                queuer.entrypoint(name, on_failure="hold")(self._tracked(handler))
-            running = asyncio.create_task(
-                queuer.run(
-                    batch_size=_BATCH,
-                    max_concurrent_tasks=_MOST_PICKED,
-                    dequeue_timeout=timedelta(seconds=2),
-                    heartbeat_timeout=self._lease,
-                )
-            )
+        pool = await asyncpg.create_pool(self._url, min_size=2, max_size=4, reset=_leave_as_it_is)
+        driver = _PatientDriver(pool)
+        try:
+            running = asyncio.create_task(self._queuer(driver))
             try:
                 await asyncio.shield(running)
             finally:
-                # Told to stop, PgQueuer would wait for its handlers, and a submission may take an hour.
-                for task in (*self._under_way, running):
-                    task.cancel()
-                await asyncio.gather(running, return_exceptions=True)
+                driver.is_patient = False
+                await self._stop(running, pool)
+        finally:
+            await close_pool(pool)
+
+    async def _queuer(self, driver: _PatientDriver) -> None:
+        queuer = PgQueuer(driver, queries=_Queries(driver))
+        queuer.qm.queue_manager_id = self._process_id
+        for name, handler in self._handlers.items():
+            queuer.entrypoint(name, on_failure="hold")(self._tracked(handler))
+        await queuer.run(
+            batch_size=_BATCH,
+            max_concurrent_tasks=_MOST_PICKED,
+            dequeue_timeout=timedelta(seconds=2),
+            heartbeat_timeout=self._lease,
+        )
+
+    async def _stop(self, running: "asyncio.Task[None]", pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        """Told to stop, PgQueuer would wait for its handlers, and a submission may take an hour; and then for a
+        database that may say nothing. What it could not put back is picked up by another after the lease.
+        """
+        for task in (*self._under_way, running):
+            task.cancel()
+        _, waiting = await asyncio.wait({running}, timeout=_STOP_SECONDS)
+        if waiting:
+            log.warning("jobs_cut", reason=f"not ended within {_STOP_SECONDS:g} s")
+            pool.terminate()
+            running.cancel()
+            await asyncio.wait({running}, timeout=_STOP_SECONDS)
 
     def _tracked(self, handler: Handler) -> Callable[[Job], Awaitable[None]]:
         async def handle(job: Job) -> None:
@@ -243,9 +297,29 @@ class JobConsumer:
             assert task is not None
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-            await handler(orjson.loads(job.payload or b"{}"))
+            try:
+                await handler(orjson.loads(job.payload or b"{}"))
+            except Exception as error:
+                raise _again(job, error) from error
 
         return handle
+
+
+def pause_before(tries: int) -> timedelta:
+    """The next try of a job that has failed so often."""
+    doublings = min(tries - 1, 20)
+    return min(_FIRST_PAUSE * (1 << doublings), _LONGEST_PAUSE)
+
+
+def _again(job: Job, error: Exception) -> RetryRequested:
+    tries = job.attempts + 1
+    pause = pause_before(tries)
+    facts = {"job": job.entrypoint, "work": (job.payload or b"").decode(errors="replace"), "tries": tries}
+    if isinstance(error, AWAY):
+        log.warning("job_waits", **facts, reason=f"the database does not answer: {error}")
+    else:
+        log.error("job_failed", **facts, again_in_seconds=pause.total_seconds(), exc_info=error)
+    return RetryRequested(pause, type(error).__name__)
 
 
 async def _leave_as_it_is(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:

@@ -54,12 +54,11 @@ class Database:
         return cls(pool, url)
 
     async def close(self) -> None:
-        """Left alone, asyncpg waits for ever for what the server neither answers nor ends when it is cancelled."""
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await self.pool.close()
-        except TimeoutError:  # asyncpg has cut the connections
-            log.warning("connections_cut", reason=f"the database did not answer for {_CLOSE_SECONDS:g} s")
+        await close_pool(self.pool)
+
+    def cut(self) -> None:
+        """Whoever waits for an answer gets an error: all shall stop, and the server says nothing."""
+        self.pool.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -72,6 +71,15 @@ class Database:
         """Commits when the block ends, rolls back when it raises. Never hold one open during HTTP."""
         async with self.pool.acquire() as connection, connection.transaction():
             yield connection
+
+
+async def close_pool(pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    """Left alone, asyncpg waits for ever for what the server neither answers nor ends when it is cancelled."""
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await pool.close()
+    except TimeoutError:  # asyncpg has cut the connections
+        log.warning("connections_cut", reason=f"the database did not answer for {_CLOSE_SECONDS:g} s")
 
 
 # Neither a scan nor what needs one. A scan that cannot be avoided has a cost, before PostgreSQL 18, that would have the
