@@ -99,8 +99,8 @@ async def comfylabel(data_dir: Path, *arguments: str, **more: str) -> tuple[int,
 
 
 async def answers(url: str) -> int | None:
-    """The HTTP status, or None while nobody answers."""
-    timeout = aiohttp.ClientTimeout(total=5)
+    """The HTTP status, or None when nobody takes the connection, or answers on it for a minute."""
+    timeout = aiohttp.ClientTimeout(total=60)
     with contextlib.suppress(aiohttp.ClientError, TimeoutError):
         async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
             return answer.status

@@ -35,7 +35,7 @@ where task_id = $1 and state in ('failed', 'lost') and pilot_id is null group by
 
 async def failures(line: Line, task: str) -> dict[str, TaskFailure]:
     """By kind; each counted as often as there are submissions that ended so."""
-    async with line.database.connection() as connection:
+    async with line.database.connection() as connection, connection.transaction(isolation="repeatable_read"):
         told = await failures_repository.of_task(connection, UUID(task))
         rows = await connection.fetch(_RECOUNT, UUID(task))
     assert {one.kind: one.count for one in told} == {row["kind"]: row["failures"] for row in rows}
