@@ -4,12 +4,14 @@ import asyncio
 import signal
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
 
 from comfylabel.comfy.simulator import running_simulator
 from comfylabel.orchestrator import workers_repository
+from comfylabel.storage.keys import pilot_key
 from tests.pipeline.test_exactly_once import check_truth
 from tests.support.pipeline import Line, loop_graph, running_orchestrator
 from tests.support.waiting import until
@@ -146,6 +148,31 @@ async def test_a_pilot_cancelled_by_a_freeze_leaves_no_file_without_a_row(api):
         assert stored() - kept
         async with running_orchestrator(api.settings, line.database.url):
             await until(lambda: stored() == kept)
+
+
+async def test_a_file_stored_after_its_pilot_was_tidied_is_thrown_away(api):
+    """By a process that was frozen while it stored a sample, woke up when another had tidied, and died."""
+    line = await Line.of(api)
+    async with running_simulator() as simulator:
+        simulator.faults.hold_jobs = True
+        await line.add_worker(simulator.url)
+        task = (await line.add_task(await line.add_workflow(), [await line.add_pool()], prompts=2, seeds=2))["id"]
+        async with running_orchestrator(api.settings, line.database.url):
+            await line.call("POST", f"/api/tasks/{task}/pilot", status=202, headers={"prefer": "respond-async"})
+            await until(lambda: simulator.log)
+            await line.call("POST", f"/api/tasks/{task}/freeze")
+            simulator.faults.hold_jobs = False
+
+            async def is_tidied() -> bool:
+                return not await line.database.pool.fetchval("select count(*) from pgqueuer")
+
+            await until(is_tidied)
+        pilot = await line.database.pool.fetchval("select id from pilots where state = 'cancelled'")
+        late = api.settings.data_dir / "objects" / pilot_key(UUID(task), pilot, 3, "png")
+        late.parent.mkdir(parents=True)
+        late.write_bytes(b"late")
+        async with running_orchestrator(api.settings, line.database.url):
+            await until(lambda: not late.exists())
 
 
 async def test_a_pilot_whose_worker_is_removed_ends(api):

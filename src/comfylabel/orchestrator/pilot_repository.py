@@ -7,7 +7,6 @@ from uuid import UUID
 from comfylabel.db.ids import uuid7
 from comfylabel.db.pool import Connection
 from comfylabel.orchestrator.schemas import Submission
-from comfylabel.tasks.forecast import OtherWorker
 from comfylabel.tasks.pilot import Sample
 
 _INSERT = """
@@ -56,20 +55,15 @@ async def task_of_ended(connection: Connection, pilot_id: UUID) -> UUID | None:
     return task_id
 
 
-async def kept_keys(connection: Connection, pilot_id: UUID) -> set[str]:
-    return {row["key"] for row in await connection.fetch(_KEPT, pilot_id)}
-
-
-_PACES = """
-select w.id, p.seconds_per_image, w.status = 'HEALTHY' and not exists (
-    select from ineligible_workers i where i.worker_id = w.id and i.workflow_id = $1) as is_able
-from workers w
-left join paces p on p.worker_id = w.id and p.workflow_id = $1 and p.width = $2 and p.height = $3
-where w.enabled and w.removed_at is null
-order by w.priority desc, w.name
+# Nobody sleeps longer than a day and goes on; one that is done has a row for every key that it can have.
+_ENDED_IN_VAIN = """
+select id from pilots where state in ('failed', 'cancelled') and ended_at > now() - interval '1 day' order by id
 """
 
 
-async def paces(connection: Connection, workflow_id: UUID, size: tuple[int, int]) -> list[OtherWorker]:
-    """Of the enabled workers, for images of this workflow and of this width and height."""
-    return [OtherWorker(*row) for row in await connection.fetch(_PACES, workflow_id, *size)]
+async def ended_in_vain(connection: Connection) -> list[UUID]:
+    return [row["id"] for row in await connection.fetch(_ENDED_IN_VAIN)]
+
+
+async def kept_keys(connection: Connection, pilot_id: UUID) -> set[str]:
+    return {row["key"] for row in await connection.fetch(_KEPT, pilot_id)}

@@ -29,9 +29,11 @@ from comfylabel.storage.keys import pilot_key, pilot_keys
 from comfylabel.storage.store import StoreUnavailable
 from comfylabel.tasks import pilot as rules
 from comfylabel.tasks import repository as tasks_repository
-from comfylabel.tasks.forecast import MassRun, forecast
+from comfylabel.tasks.forecast import MassRun, OtherWorker, forecast
 from comfylabel.tasks.pilot import Attempt, Phase, Rung, Sample
 from comfylabel.tasks.plan import chunks
+from comfylabel.tasks.readiness import Readiness
+from comfylabel.workers import paces_repository
 
 log = structlog.get_logger()
 
@@ -72,6 +74,7 @@ class PilotRunner:
     fleet: Fleet
     ingester: Ingester
     canceller: Canceller
+    readiness: Readiness
 
     async def run(self, pilot_id: UUID) -> None:
         """Run it and write down how it ended. A pilot whose process died, or whose database went away, is run anew from
@@ -95,6 +98,13 @@ class PilotRunner:
         if subject is not None:
             await self._run_to_its_end(subject)
         await self._throw_away(pilot_id)
+
+    async def throw_away_leftovers(self) -> None:
+        """A process that was frozen while it stored a sample may have woken up after its pilot was tidied, and died."""
+        async with self.database.connection() as connection:
+            ended = await pilot_repository.ended_in_vain(connection)
+        for pilot_id in ended:
+            await self._throw_away(pilot_id)
 
     async def _run_to_its_end(self, subject: Subject) -> None:
         pilot_id, progress = subject.pilot_id, _Progress()
@@ -222,7 +232,6 @@ class PilotRunner:
                 if fetch == FETCHES:
                     raise PilotFailed(str(error), data=progress.to_json()) from error
                 await asyncio.sleep(_PAUSE_AWAY)
-        progress.findings.size = (stored.width, stored.height)
         async with self.database.transaction() as connection:
             if not await tasks_repository.lock_running_pilot(connection, subject.pilot_id):
                 raise Superseded  # an edit or a freeze has cancelled it
@@ -252,17 +261,17 @@ class PilotRunner:
 
     async def _finish(self, subject: Subject, progress: _Progress, rung: Rung) -> None:
         assert progress.worker_id is not None
-        assert progress.findings.size is not None
         planned = subject.plan.first_rung
         is_lowered = (rung.width, rung.height) != (planned.width, planned.height)
         run = MassRun(subject.prompts, chunks(subject.seeds_per_prompt, rung.batch_size), rung.batch_size)
+        others = await self._others(subject, rung)
         async with self.database.transaction() as connection:
             told = forecast(
                 run,
                 progress.findings.measured,
                 progress.findings.looks,
                 piloted=progress.worker_id,
-                others=await pilot_repository.paces(connection, subject.workflow.id, progress.findings.size),
+                others=others,
             )
             await tasks_repository.finish_pilot(
                 connection,
@@ -278,6 +287,16 @@ class PilotRunner:
                 heaviest=subject.plan.heaviest_json(),
                 forecast=told,
             )
+
+    async def _others(self, subject: Subject, rung: Rung) -> list[OtherWorker]:
+        """The enabled workers: who can run this now, and how fast each made such images before."""
+        abilities = await self.readiness.of_workflow(subject.workflow.id, asking=False)
+        size = paces_repository.size_of(subject.graph, subject.bindings, rung.width, rung.height)
+        async with self.database.connection() as connection:
+            paces = await paces_repository.of_workflow(connection, subject.workflow.id, size)
+        return [
+            OtherWorker(one.worker.id, paces.get(one.worker.id), one.able) for one in abilities if one.worker.enabled
+        ]
 
     async def _fail(self, subject: Subject, progress: _Progress, error: ComfyLabelError) -> None:
         log.info("pilot_failed", pilot=str(subject.pilot_id), reason=error.message)
