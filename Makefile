@@ -26,8 +26,8 @@ test: $(VENV)/test-installed ## Install what the tests need and run the daily on
 	@$(BIN)/python -m pytest -n $(JOBS) -m "not slow and not real_comfyui and not browser and not chaos" $(ARGS)
 
 test-slow: $(VENV)/test-installed ## Whatever is killed, outages, leases that run out, two orchestrators; and the SQL on PostgreSQL 16
-	@# Four at once wherever it is: they wait for real time, not for a processor.
-	@$(BIN)/python -m pytest -n 4 --maxschedchunk=1 -m "slow and not real_comfyui" $(ARGS)
+	@# Three at once wherever it is: they wait for real time more than for a processor.
+	@$(BIN)/python -m pytest -n 3 --maxschedchunk=1 -m "slow and not real_comfyui" $(ARGS)
 
 test-browser: $(VENV)/test-installed ## The screens in a real Chromium, which is installed where there is none
 	@# Before the clock of any test runs; where there is none to be had, the tests say so themselves.
