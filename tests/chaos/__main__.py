@@ -28,13 +28,15 @@ def main() -> None:
     asked = _arguments()
     first = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**6)
     give_up_at = time.monotonic() + asked.minutes * 60 if asked.minutes else None
-    faults, injected, runs = 0, Counter[str](), 0
+    faults, injected, struck, runs = 0, Counter[str](), Counter[str](), 0
     while runs < asked.runs if give_up_at is None else time.monotonic() < give_up_at:
         result = asyncio.run(_one(first + runs, asked))
         runs += 1
         faults += len(result.violations)
         injected += result.injected
+        struck += result.struck
     _say(f"injected: {_listed(injected)}")
+    _say(f"of which workers met: {_listed(struck)}")
     _say(f"chaos: {runs} runs, {faults} faults")
     sys.exit(1 if faults else 0)
 
@@ -63,8 +65,8 @@ async def _one(seed: int, asked: argparse.Namespace) -> Result:
         f"seed {seed}: {result.images} images, {result.answers} answers, {sum(result.injected.values())} strikes, "
         f"{len(result.violations)} faults, {result.seconds:.0f} s"
     )
-    if result.troubles:
-        _say(f"  unforeseen in our logs: {_listed(result.troubles)}")
+    if result.foreseen_ends:
+        _say(f"  {result.foreseen_ends} times a program of ours was started while the database was away, and ended")
     for line in result.violations[:SHOWN]:
         _say(f"  {line}")
     if len(result.violations) > SHOWN:

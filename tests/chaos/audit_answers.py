@@ -71,6 +71,17 @@ def no_more_answers_count_than_asked_for(evidence: Evidence) -> Iterator[str]:
             yield f"batch {batch} has {answers} answers that count; {overlap[task]} are asked for"
 
 
+def as_many_answers_count_as_there_are(evidence: Evidence) -> Iterator[str]:
+    """Up to what was asked for; a spam that counts closes its batch, and what came later counts no more."""
+    overlap = {task["id"]: task["overlap"] for task in evidence.tables["tasks"]}
+    answers = by((row for row in evidence.tables["annotations"] if row["kind"] != "skip"), "batch_id")
+    for batch, rows in answers.items():
+        counting = [row for row in rows if not row["surplus"]]
+        is_closed = any(row["kind"] == "spam" for row in counting)
+        if len(counting) < min(len(rows), overlap[rows[0]["task_id"]]) and not is_closed:
+            yield f"batch {batch} has {len(rows)} answers, and {len(counting)} of them count"
+
+
 def _acknowledged(evidence: Evidence) -> list[Row]:
     """With what was sent under that client_id."""
     sent = {(line["user_id"], line["client_id"]): line for line in evidence.answers if line["event"] == "sent"}

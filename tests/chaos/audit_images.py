@@ -1,5 +1,6 @@
 """Checks of what was planned and made: rows against the frozen plan, files against rows, pixels against the workers."""
 
+import re
 from collections.abc import Iterator
 
 from tests.chaos.evidence import Evidence, Row, by
@@ -7,6 +8,7 @@ from tests.chaos.replay import Replay
 
 TASK_STATES = {"DRAFT", "FROZEN", "RUNNING", "DONE", "FAILED"}
 MOST_RETRIES = 3
+SAMPLES = 10  # of a pilot
 COUNTED = {"execution_error", "out_of_memory", "broken_image", "deadline", "not_taken"}
 PERMANENT = {"validation", "missing_node"}
 
@@ -140,20 +142,51 @@ def no_two_images_are_the_same(evidence: Evidence) -> Iterator[str]:
 
 
 def no_file_is_an_orphan(evidence: Evidence) -> Iterator[str]:
-    """What was stored for an image that is still to be made waits for `run`, which finds it under the same key. Of a
-    pilot that was cancelled, two deaths at the wrong moments may leave a sample's four files: they are let pass.
+    """A file that no row names is one, but for what a worker has made of an image that `run` may still ask for: it is
+    stored under the name of its content, where `run` will find it. Whether it does is judged after the last run.
     """
     columns = ("image_uri", "thumbnail_uri", "tile_uri", "preview_uri")
     known = {row[column] for row in evidence.tables["generations"] for column in columns}
-    missing = {
-        f"tasks/{row['task_id']}/2"  # of a year: the pilots' files lie beside
-        for row in evidence.tables["generations"]
-        if not row["pilot"] and row["state"] != "done"
-    } | {f"tasks/{row['task_id']}/pilot/{row['id']}/" for row in evidence.tables["pilots"] if row["state"] != "done"}
+    awaited = _made_of_what_is_missing(evidence)
     for key, file in evidence.files.items():
-        is_awaited = any(key.startswith(prefix) for prefix in missing)
+        is_awaited = _HASH_OF_KEY.sub(r"\1 \2", key) in awaited
         if key not in known and not is_awaited and file.age > evidence.grace_seconds:
             yield f"{key} belongs to no row and is {file.age:.0f} s old"
+
+
+_HASH_OF_KEY = re.compile(r"^tasks/([0-9a-f-]{36})/\d{4}/\d\d/\d\d/[0-9a-f]{2}/([0-9a-f]{64})[.0-9a-z]*$")
+
+
+def _made_of_what_is_missing(evidence: Evidence) -> set[str]:
+    """Task and SHA-256 of each file that a worker has made of an image that is not done."""
+    replays = [Replay(worker) for worker in evidence.workers.values()]
+    files = {identity: made for replay in replays for identity, made in replay.files.items()}
+    submissions = by((row for row in evidence.tables["submissions"] if row["pilot_id"] is None), "prompt_id", "chunk")
+    return {
+        f"{row['task_id']} {made[row['batch_index']]}"
+        for row in evidence.tables["generations"]
+        if row["state"] != "done" and not row["pilot"] and str(row["task_id"]) not in evidence.complete
+        for submission in submissions.get((row["prompt_id"], row["chunk"]), [])
+        if len(made := files.get(str(submission["id"]), [])) > row["batch_index"]
+    }
+
+
+def a_pilot_has_its_samples_or_says_why_not(evidence: Evidence) -> Iterator[str]:
+    images = by((row for row in evidence.tables["generations"] if row["pilot"]), "pilot_id")
+    for pilot in evidence.tables["pilots"]:
+        found = sorted(row["position"] for row in images.get(pilot["id"], []))
+        if pilot["state"] == "done" and found != list(range(SAMPLES)):
+            yield f"pilot {pilot['id']} is done with samples {found}"
+        if pilot["state"] == "failed" and not (pilot["error"] or {}).get("message"):
+            yield f"pilot {pilot['id']} has failed and does not say why"
+
+
+def a_chunk_is_made_once(evidence: Evidence) -> Iterator[str]:
+    """A second submission of it would have cost a GPU its time for images that were there."""
+    brought = (row for row in evidence.tables["submissions"] if row["state"] == "ingested" and row["pilot_id"] is None)
+    for (prompt, chunk), rows in by(brought, "prompt_id", "chunk").items():
+        if len(rows) > 1:
+            yield f"chunk {chunk} of prompt {prompt} was brought {len(rows)} times: {[str(row['id']) for row in rows]}"
 
 
 def candidates_are_numbered_without_a_gap(evidence: Evidence) -> Iterator[str]:

@@ -103,6 +103,22 @@ def _is_forgotten(row: Row) -> bool:
     return error.get("class") == FORGOTTEN or HAS_FORGOTTEN in error.get("message", "")
 
 
+def no_worker_holds_what_is_given_up(evidence: Evidence) -> Iterator[str]:
+    """It would run for nobody."""
+    for replay in _replays(evidence):
+        for identity in sorted(replay.held - evidence.foreign):
+            yield f"worker {replay.worker.id} still holds {identity}"
+
+
+def no_job_has_failed(evidence: Evidence) -> Iterator[str]:
+    """Whatever is away is waited for: a handler that gives up leaves its work to the next sweep. Orders are put back
+    by it, and what follows them is looked for by it too.
+    """
+    for job in evidence.tables["failed_jobs"]:
+        if job["entrypoint"] in ("generate", "pilot"):
+            yield f"job {job['dedupe_key']} has failed"
+
+
 def nothing_is_left_open(evidence: Evidence) -> Iterator[str]:
     for row in evidence.tables["submissions"]:
         if row["state"] not in SUBMISSION_ENDS or row["ended_at"] is None:

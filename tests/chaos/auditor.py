@@ -19,6 +19,8 @@ CHECKS: tuple[Callable[[Evidence], Iterable[str]], ...] = (
     audit_images.every_done_image_is_what_its_worker_made,
     audit_images.no_two_images_are_the_same,
     audit_images.no_file_is_an_orphan,
+    audit_images.a_pilot_has_its_samples_or_says_why_not,
+    audit_images.a_chunk_is_made_once,
     audit_images.candidates_are_numbered_without_a_gap,
     audit_workers.no_worker_is_sent_more_than_its_limit,
     audit_workers.nothing_is_sent_twice_while_it_is_known,
@@ -26,6 +28,8 @@ CHECKS: tuple[Callable[[Evidence], Iterable[str]], ...] = (
     audit_workers.what_was_sent_is_what_the_row_says,
     audit_workers.nothing_of_strangers_is_touched,
     audit_workers.an_end_is_what_the_worker_says,
+    audit_workers.no_worker_holds_what_is_given_up,
+    audit_workers.no_job_has_failed,
     audit_workers.nothing_is_left_open,
     audit_counters.counters_of_batches_are_recounts,
     audit_counters.totals_of_tasks_are_recounts,
@@ -37,6 +41,7 @@ CHECKS: tuple[Callable[[Evidence], Iterable[str]], ...] = (
     audit_answers.no_answer_came_from_nobody,
     audit_answers.an_answer_names_the_image_that_was_shown,
     audit_answers.no_more_answers_count_than_asked_for,
+    audit_answers.as_many_answers_count_as_there_are,
 )
 
 

@@ -31,6 +31,7 @@ _TABLES = {
     "leases": "select * from leases order by batch_id",
     "task_failures": "select * from task_failures order by task_id, kind",
     "jobs": "select id, status::text, entrypoint, dedupe_key from pgqueuer where status in ('queued', 'picked')",
+    "failed_jobs": "select id, entrypoint, dedupe_key from pgqueuer where status = 'failed'",
     "runs": "select subject as task_id, created_at from audit_events where action = 'task_run' order by created_at",
 }
 

@@ -247,6 +247,7 @@ async def stranger_submits(i: Injector) -> bool:
     if worker is None:
         return False
     identity = str(uuid.UUID(int=i.rng.getrandbits(128), version=4))
+    i.stage.strangers.add(identity)
     with (i.stage.directory / "foreign.jsonl").open("a") as stream:
         stream.write(json.dumps({"id": identity}) + "\n")
     return await worker.tell("/prompt", {"prompt": foreign(i.rng.getrandbits(40)), "prompt_id": identity}) is not None
@@ -258,8 +259,10 @@ async def stranger_submits(i: Injector) -> bool:
 async def clock_jumps(i: Injector) -> bool:
     """The wall clock of one machine: by seconds, by hours, or back to what is right."""
     replica: Replica = pick(i.rng, [*i.stage.orchestrators, *i.stage.orchestrators, *i.stage.apis])
-    far = pick(i.rng, [0.0, 5.0, 20.0, 120.0, 7200.0])
-    replica.control.set("clock", far * pick(i.rng, [-1, 1]))
+    far = pick(i.rng, [0.0, 5.0, 20.0, 120.0, 7200.0]) * pick(i.rng, [-1, 1])
+    if replica.control.get("clock") == far:
+        far += 60.0
+    replica.control.set("clock", far)
     return True
 
 

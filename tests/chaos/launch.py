@@ -27,6 +27,7 @@ from tests.chaos.control import Control, Dial
 POST_SECONDS = 3.0
 LEASE_SECONDS = 4.0
 SWEEP_SECONDS = 1.0
+LEFTOVERS_SECONDS = 1.0
 SETTLE_SECONDS = 0.3
 WORKER_LOST_SECONDS = 4.0
 DEADLINE_SECONDS = 12.0
@@ -89,7 +90,12 @@ def orchestrate() -> int:
         worker_lost=WORKER_LOST_SECONDS,
         deadline=DEADLINE_SECONDS,
     )
-    pace = replace(Pace(), lease=timedelta(seconds=LEASE_SECONDS), sweep_seconds=SWEEP_SECONDS, patience=patience)
+    pace = Pace(
+        lease=timedelta(seconds=LEASE_SECONDS),
+        sweep_seconds=SWEEP_SECONDS,
+        leftovers_seconds=LEFTOVERS_SECONDS,
+        patience=patience,
+    )
     return run(run_orchestrator(settings, settings.database_url, pace=pace))
 
 

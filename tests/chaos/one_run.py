@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,17 @@ import asyncpg
 
 from tests.chaos import auditor
 from tests.chaos.annotators import AWAY, Annotator
+from tests.chaos.evidence import read_lines
 from tests.chaos.graphs import looped, native
 from tests.chaos.injection import Injector, rounds
 from tests.chaos.launch import DEADLINE_SECONDS
-from tests.chaos.stage import Cast, Stage, running_stage
+from tests.chaos.stage import Cast, Stage, Worker, running_stage
+from tests.chaos.troubles import is_foreseen_end, unforeseen
 
 # From the last fault to the end of the last task. Seen: 3 to 25 s on an idle machine; this one may be busy.
 END_SECONDS = 180
+# The sweeps of a run come every second.
+TIDYING_SECONDS = 20
 WORK_SHARE = 0.6
 
 
@@ -64,7 +69,8 @@ class Result:
     seed: int
     violations: list[str] = field(default_factory=list)
     injected: Counter[str] = field(default_factory=Counter)
-    troubles: Counter[str] = field(default_factory=Counter)
+    foreseen_ends: int = 0  # of programs that were started while the database was away
+    struck: Counter[str] = field(default_factory=Counter)  # what met somebody, by the logs of the workers
     images: int = 0
     answers: int = 0
     seconds: float = 0.0
@@ -88,7 +94,8 @@ async def run(
         if afterwards is not None:
             await afterwards(directory)
     result.seconds = time.monotonic() - began
-    result.troubles += _troubles(directory)
+    complaints = unforeseen(directory)
+    result.violations += [f"unforeseen in our logs, {count} times: {what}" for what, count in complaints.items()]
     return result
 
 
@@ -112,16 +119,17 @@ class _Drama:
         await self._begin(injector)
         await self._trouble(injector, strikes)
         await injector.heal()
-        try:
-            await self._come_to_an_end()
-        except TimeoutError:
-            self.result.violations.append(f"the run did not end within {END_SECONDS} s: {await self._left_over()}")
+        await self._within_reason(self._come_to_an_end(again=self.plan.again))
         self.is_over = True
         await asyncio.gather(*labelling)
         for person in people:
             for task in self.tasks:
                 await person.release(task)
-        await self._judge(injector, people)
+        await self._judge(injector, complete=self.plan.again)
+        if not self.plan.again and await self._is_something_missing():
+            await self._within_reason(self._come_to_an_end(again=True))
+            await self._judge(injector, complete=True)
+        self._note(injector, people)
 
     # --- before
 
@@ -177,16 +185,25 @@ class _Drama:
 
     # --- afterwards
 
-    async def _come_to_an_end(self) -> None:
-        async with asyncio.timeout(END_SECONDS):
-            for worker in self.stage.workers:
-                await self._ask("PATCH", f"/api/workers/{worker.id}", json={"enabled": True})
-            await _eventually(self._all_run)
+    async def _within_reason(self, step: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                await step
+        except TimeoutError:
+            self.result.violations.append(f"the run did not end within {END_SECONDS} s: {await self._left_over()}")
+
+    async def _come_to_an_end(self, *, again: bool) -> None:
+        for worker in self.stage.workers:
+            await self._ask("PATCH", f"/api/workers/{worker.id}", json={"enabled": True})
+        await _eventually(self._all_run)
+        await _eventually(self._all_ended)
+        if again:
+            await self._run_again()
             await _eventually(self._all_ended)
-            if self.plan.again:
-                await self._run_again()
-                await _eventually(self._all_ended)
-            await _eventually(self._is_quiet)
+        await _eventually(self._is_quiet)
+        with suppress(TimeoutError):  # what is not tidy by then is found by the auditor
+            async with asyncio.timeout(TIDYING_SECONDS):
+                await _eventually(self._is_tidy)
 
     async def _all_run(self) -> bool:
         """Whatever the people did: nothing is paused, and what never ran runs."""
@@ -204,6 +221,10 @@ class _Drama:
     async def _all_ended(self) -> bool:
         states = [(await self._ask("GET", f"/api/tasks/{task}/progress?limit=1"))["state"] for task in self.tasks]
         return set(states) <= {"DONE", "FAILED"}
+
+    async def _is_something_missing(self) -> bool:
+        told = [await self._ask("GET", f"/api/tasks/{task}/progress?limit=1") for task in self.tasks]
+        return any(progress["done"] < progress["total"] for progress in told)
 
     async def _run_again(self) -> None:
         """Nothing is wrong any more: what was missing must all be made."""
@@ -226,6 +247,21 @@ class _Drama:
     async def _is_quiet(self) -> bool:
         return not await self._left_over()
 
+    async def _is_tidy(self) -> bool:
+        """No worker works for nobody, and each file of a pilot has its row."""
+        for worker in self.stage.workers:
+            if not await worker.holds_only(self.stage.strangers):
+                return False
+        connection = await asyncpg.connect(self.stage.postgres.url)
+        try:
+            rows = await connection.fetch(
+                "select unnest(array[image_uri, thumbnail_uri, tile_uri, preview_uri]) from generations where pilot"
+            )
+        finally:
+            await connection.close()
+        files = (path.relative_to(self.stage.store).as_posix() for path in self.stage.store.glob("tasks/*/pilot/*/*"))
+        return set(files) <= {row[0] for row in rows}
+
     async def _left_over(self) -> str:
         connection = await asyncpg.connect(self.stage.postgres.url)
         try:
@@ -239,7 +275,8 @@ class _Drama:
         left = [row[0] for row in open_ones] + [f"{jobs} jobs"] * bool(jobs)
         return ", ".join(left + [f"task {row['id']} {row['state']}" for row in tasks])
 
-    async def _judge(self, injector: Injector, people: list[Annotator]) -> None:
+    async def _judge(self, injector: Injector, *, complete: bool) -> None:
+        """`complete`: every task was run again when nothing was wrong any more."""
         progress = {task: await self._ask("GET", f"/api/tasks/{task}/progress?limit=1") for task in self.tasks}
         parts = {
             "seed": self.plan.seed,
@@ -250,7 +287,7 @@ class _Drama:
                 for w in self.stage.workers
             ],
             "progress": progress,
-            "complete": self.tasks if self.plan.again else [],
+            "complete": self.tasks if complete else [],
             "deadline_seconds": DEADLINE_SECONDS,
             "grace_seconds": 0.0,
             "injected": injector.counts,
@@ -258,24 +295,34 @@ class _Drama:
         }
         (self.stage.directory / "audit.json").write_text(json.dumps(parts, indent=1))
         self.result.violations += await auditor.audit(self.stage.directory)
-        self.result.injected = injector.counts
-        for replica in (*self.stage.apis, *self.stage.orchestrators):
-            if replica.program.falls:
-                self.result.troubles[f"{replica.program.name} ended by itself"] = replica.program.falls
         self.result.images = sum(told["done"] for told in progress.values())
+
+    def _note(self, injector: Injector, people: list[Annotator]) -> None:
+        self.result.injected = injector.counts
+        self.result.struck = _struck(self.stage.workers)
         self.result.answers = sum(person.answers for person in people)
         for person in people:
             self.result.violations += [f"an answer was refused: {text}" for text in person.refused]
+        for replica in (*self.stage.apis, *self.stage.orchestrators):
+            for status, words in replica.program.falls:
+                if is_foreseen_end(status, words):
+                    self.result.foreseen_ends += 1
+                else:
+                    self.result.violations.append(f"{replica.program.name} ended by itself with {status}: {words}")
 
 
-def _troubles(directory: Path) -> Counter[str]:
-    """What our own processes complained of that nobody had foreseen, by the event's name."""
+def _struck(workers: Iterable[Worker]) -> Counter[str]:
+    """A restart counts when the worker knew something that it forgot by it."""
     found: Counter[str] = Counter()
-    for path in (*directory.glob("serve-*.log"), *directory.glob("orchestrate-*.log")):
-        for line in path.read_text(errors="replace").splitlines():
-            if '"exception": ' in line:
-                entry = json.loads(line)
-                found[f"{entry['event']} ({entry['exception'].splitlines()[-1]})"] += 1
+    for worker in workers:
+        knows = False
+        for event in read_lines(worker.log):
+            if event["event"] == "struck":
+                found[event["fault"]] += 1
+            elif event["event"] in ("up", "forgot"):
+                found["forgot"] += knows
+                knows = False
+            knows = knows or event["event"] == "queued"
     return found
 
 

@@ -38,7 +38,7 @@ class Program:
     environment: dict[str, str] = field(default_factory=dict)
     process: asyncio.subprocess.Process | None = None
     is_wanted: bool = False
-    falls: int = 0  # how often it has ended by itself
+    falls: list[tuple[int | None, str]] = field(default_factory=list)  # ended by itself: status and last words
 
     async def start(self) -> None:
         self.is_wanted = True
@@ -68,7 +68,9 @@ class Program:
     async def stay_up(self) -> None:
         """As a supervisor does: what ends by itself is started again."""
         if self.is_wanted and not self.is_up:
-            self.falls += 1
+            assert self.process is not None
+            words = self.output.read_text(errors="replace").strip().splitlines()
+            self.falls.append((self.process.returncode, words[-1] if words else ""))
             await self.start()
 
     def freeze(self) -> None:

@@ -18,21 +18,25 @@ class Queued:
 
 
 class Replay:
-    """`sent`: what was queued by id; `pixels`: of the images that came out; `outcomes`: each way in which it ended."""
+    """`sent`: what was queued by id; `pixels` and `files`: of the images that came out; `outcomes`: each way in which a
+    submission ended; `held`: what is in the queue at the end.
+    """
 
     def __init__(self, worker: LoggedWorker) -> None:
         self.worker = worker
         self.sent: dict[str, Row] = {}
         self.pixels: dict[str, list[str]] = {}
+        self.files: dict[str, list[str]] = {}
         self.outcomes: dict[str, set[str]] = {}
         self.posted = [event["id"] for event in worker.events if event["event"] == "post"]
         self.lost: set[str] = set()  # a restart forgot them
         self.deleted: set[str] = set()
         self.began: dict[str, float] = {}
+        self.held: set[str] = set()
         self.entries = list(self._replay())
 
     def _replay(self) -> Iterator[Queued]:
-        held: set[str] = set()
+        held = self.held
         known: set[str] = set()
         for event in self.worker.events:
             match event["event"]:
@@ -57,6 +61,7 @@ class Replay:
                     self.outcomes.setdefault(event["id"], set()).add(event["outcome"])
                     if event["outcome"] == "success":
                         self.pixels[event["id"]] = event["pixels"]
+                        self.files[event["id"]] = event["files"]
 
     def may_have_forgotten(self, identity: str) -> bool:
         """Whether there was a moment after the POST at which the worker knew nothing of it."""

@@ -63,6 +63,16 @@ class Worker:
         assert status in (200, None), f"{wishes} is no fault that a simulated worker has: {status}"
         return status is not None
 
+    async def holds_only(self, strangers: set[str]) -> bool:
+        """Whether there is nothing in its queue but what they have sent."""
+        timeout = aiohttp.ClientTimeout(total=5)
+        try:
+            async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"{self.url}/queue") as told:
+                queue = await told.json()
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+        return {entry[1] for entry in (*queue["queue_running"], *queue["queue_pending"])} <= strangers
+
     async def answers(self) -> bool:
         timeout = aiohttp.ClientTimeout(total=5)
         try:
@@ -84,6 +94,7 @@ class Stage:
     workers: list[Worker] = field(default_factory=list)
     admin_token: str = ""
     annotator_tokens: list[str] = field(default_factory=list)
+    strangers: set[str] = field(default_factory=set)  # what they have sent
 
     @property
     def store(self) -> Path:

@@ -176,6 +176,36 @@ def _an_orphan(evidence: Evidence) -> None:
     evidence.files["tasks/nobody/1.png"] = next(iter(evidence.files.values()))
 
 
+def _orphan_of_a_missing_image(evidence: Evidence) -> None:
+    """It lies where the image that is missing would lie, but is not what any worker made of it."""
+    row = _first(evidence, "generations", state="done", pilot=False)
+    row["state"] = "pending"
+    evidence.files[row["image_uri"].replace(row["checksum"], "0" * 64)] = next(iter(evidence.files.values()))
+
+
+def _orphan_of_a_pilot(evidence: Evidence) -> None:
+    pilot = _first(evidence, "pilots")
+    pilot["state"] = "cancelled"
+    evidence.files[f"tasks/{pilot['task_id']}/pilot/{pilot['id']}/99.png"] = next(iter(evidence.files.values()))
+
+
+def _pilot_without_a_sample(evidence: Evidence) -> None:
+    pilot = _first(evidence, "pilots")
+    pilot["state"] = "done"
+    rows = [row for row in evidence.tables["generations"] if row["pilot_id"] == pilot["id"]]
+    for row in rows[:1]:
+        evidence.tables["generations"].remove(row)
+
+
+def _never_left_the_queue(evidence: Evidence) -> None:
+    worker = next(iter(evidence.workers.values()))
+    worker.events.append(dict(_events(evidence, "queued")[0], id="6a4f8c58-0000-4000-8000-000000000001"))
+
+
+def _job_failed(evidence: Evidence) -> None:
+    evidence.tables["failed_jobs"].append({"id": 1, "entrypoint": "pilot", "dedupe_key": "pilot:1"})
+
+
 def _thumbnail_gone(evidence: Evidence) -> None:
     del evidence.files[_first(evidence, "generations", state="done")["thumbnail_uri"]]
 
@@ -225,7 +255,7 @@ def _stranger(evidence: Evidence, event: str, **more: Any) -> None:
 
 def _claim(state: str, kind: str) -> Change:
     def change(evidence: Evidence) -> None:
-        row = _first(evidence, "submissions", state="ingested")
+        row = _first(evidence, "submissions", state="ingested", pilot_id=None)
         row["state"], row["error"] = state, {"class": kind, "message": "so it says"}
 
     return change
@@ -314,6 +344,12 @@ _TAMPERED: dict[str, tuple[Change, str]] = {
     ),
     "two rows are one file": (_same_file_twice, "no_two_images_are_the_same"),
     "a file belongs to nobody": (_an_orphan, "no_file_is_an_orphan"),
+    "a file lies where a missing image would": (_orphan_of_a_missing_image, "no_file_is_an_orphan"),
+    "a cancelled pilot left a file": (_orphan_of_a_pilot, "no_file_is_an_orphan"),
+    "a pilot lacks a sample": (_pilot_without_a_sample, "a_pilot_has_its_samples_or_says_why_not"),
+    "a chunk was made twice": (_doubled("submissions", state="ingested", pilot_id=None), "a_chunk_is_made_once"),
+    "a worker holds what is nobody's": (_never_left_the_queue, "no_worker_holds_what_is_given_up"),
+    "a job has failed": (_job_failed, "no_job_has_failed"),
     "candidates have a gap": (_candidates_with_a_gap, "candidates_are_numbered_without_a_gap"),
     "a complete batch is not ready": (_never_ready, "candidates_are_numbered_without_a_gap"),
     "a worker held too many": (_held_too_many, "no_worker_is_sent_more_than_its_limit"),
@@ -368,6 +404,10 @@ _TAMPERED: dict[str, tuple[Change, str]] = {
     "an answer nobody sent": (_answer_of_nobody, "no_answer_came_from_nobody"),
     "another image is chosen": (_other_image_chosen, "an_answer_names_the_image_that_was_shown"),
     "other images were shown": (_other_images_shown, "an_answer_names_the_image_that_was_shown"),
+    "an answer does not count": (
+        _changed("annotations", "surplus", True, surplus=False, kind="choice"),  # noqa: FBT003 - a row's value
+        "as_many_answers_count_as_there_are",
+    ),
     "more answers count than asked for": (_too_many_answers, "no_more_answers_count_than_asked_for"),
 }
 
@@ -387,6 +427,27 @@ def test_every_check_was_seen_to_find_something():
     }
     tried |= {"nothing_is_sent_twice_while_it_is_known"}
     assert tried == {check.__name__ for check in auditor.CHECKS}
+
+
+def _without_a_row(evidence: Evidence) -> str:
+    """An image that was stored, and whose process died before it was counted; the task that it is of."""
+    row = _first(evidence, "generations", state="done", pilot=False)
+    row["state"] = "pending"
+    row["image_uri"] = row["thumbnail_uri"] = row["tile_uri"] = row["preview_uri"] = None
+    return str(row["task_id"])
+
+
+def test_what_a_worker_made_of_a_missing_image_waits_for_the_next_run(stage):
+    evidence = copy.deepcopy(stage.evidence)
+    task = _without_a_row(evidence)
+    assert not _orphans(replace(evidence, complete=frozenset()))
+    assert len(_orphans(replace(evidence, complete=frozenset({task})))) == len(
+        ["image", "thumbnail", "tile", "preview"]
+    )
+
+
+def _orphans(evidence: Evidence) -> list[str]:
+    return [line for line in auditor.violations(evidence) if line.startswith("no_file_is_an_orphan")]
 
 
 def test_a_file_within_its_grace_period_is_no_orphan(stage):

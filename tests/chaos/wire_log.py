@@ -7,8 +7,10 @@ It belongs to the worker's disk: kill -9 of the worker ends no line and loses no
     post     a POST /prompt was read, whatever becomes of it: id, text, seed, batch_size, width, height
     queued   it is in the queue now; `held`: entries in the queue, this one and the running one included
     began    it runs
-    ended    its outcome, and of each image the SHA-256 of its pixels, in the order of the history
+    ended    its outcome, and of each image in the order of the history the SHA-256 of its pixels and of its PNG without
+             its text chunks
     deleted  somebody took it out of the queue
+    struck   what it was told to get wrong met somebody: `fault`
 """
 
 import json
@@ -64,7 +66,9 @@ class LoggingQueue(SubmissionQueue):
     def finish(self, ticket: int, entry: dict[str, Any]) -> None:
         item = self.running.get(ticket)
         if item is not None:
-            self._log.write("ended", id=item[1], outcome=_outcome(entry), pixels=self._pixels(entry))
+            made = [digests(picture) for picture in self._pictures(entry)]
+            pixels, files = [one.pixels for one in made], [one.clean for one in made]
+            self._log.write("ended", id=item[1], outcome=_outcome(entry), pixels=pixels, files=files)
         super().finish(ticket, entry)
 
     def delete_pending(self, identity: str) -> bool:
@@ -77,10 +81,9 @@ class LoggingQueue(SubmissionQueue):
         self._log.write("forgot")
         super().forget_everything()
 
-    def _pixels(self, entry: dict[str, Any]) -> list[str]:
+    def _pictures(self, entry: dict[str, Any]) -> list[Picture]:
         images = [image for output in entry["outputs"].values() for image in output.get("images", [])]
-        places = [(image["type"], image["subfolder"], image["filename"]) for image in images]
-        return [digests(self.pictures[place]).pixels for place in places]
+        return [self.pictures[image["type"], image["subfolder"], image["filename"]] for image in images]
 
 
 def _outcome(entry: dict[str, Any]) -> str:

@@ -11,16 +11,30 @@ from typing import Any
 
 from aiohttp import web
 
-from comfylabel.comfy.simulator import Simulator
+from comfylabel.comfy.simulator import Faults, Simulator
 from comfylabel.comfy.simulator.pictures import Picture
 from tests.chaos.wire_log import LoggingQueue, WireLog, sent_values
+
+
+class LoggedFaults(Faults):
+    """Telling which of them struck: one that was wished for meets nobody when nobody asks."""
+
+    def __init__(self, log: WireLog) -> None:
+        super().__init__()
+        self._log = log
+
+    def take(self, name: str) -> bool:
+        strikes = super().take(name)
+        if strikes:
+            self._log.write("struck", fault=name)
+        return strikes
 
 
 class LoggedSimulator(Simulator):
     """Late POSTs are read at once and queued so many seconds later, whoever still waits for an answer."""
 
     def __init__(self, log: WireLog, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(faults=LoggedFaults(log), **options)
         self.wire_log = log
         self.late_posts, self.late_seconds = 0, 0.0
         queue = LoggingQueue(log)
@@ -48,6 +62,7 @@ class LoggedSimulator(Simulator):
             self.wire_log.write("post", id=body.get("prompt_id"), **sent_values(body["prompt"]))
             if self.late_posts:
                 self.late_posts -= 1
+                self.wire_log.write("struck", fault="late_post")
                 await asyncio.sleep(self.late_seconds)
         answer: web.StreamResponse = await handler(request)
         return answer
