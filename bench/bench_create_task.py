@@ -52,7 +52,9 @@ async def measure() -> list[Figure]:
 async def _measure(database: Database, url: str, folder: Path) -> list[Figure]:
     async with database.transaction() as connection:
         workflow, operator = await _prepare(connection)
-    create = _Create(TaskService(database, Readiness(database, _NoInventories()), _no_workflow), workflow, operator)
+    create = _Create(
+        TaskService(database, Readiness(database, _NoInventories(), _nobody_is_asked), _no_workflow), workflow, operator
+    )
     await create.task(SMALL)  # warm: imports, connections, the catalogue
     small = await _peak_memory(create, SMALL)
     large = await _peak_memory(create, PROMPTS)
@@ -132,6 +134,10 @@ class _NoInventories:
 
     async def object_info(self, digest: str) -> None:
         raise AssertionError(f"creating a task reads no inventory, and not {digest}")
+
+
+async def _nobody_is_asked(worker: Worker) -> str | None:
+    raise AssertionError(worker)
 
 
 async def _no_workflow(workflow_id: UUID) -> None:

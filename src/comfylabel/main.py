@@ -180,7 +180,9 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
         database, secret=secret, own_port=settings.port, max_image_bytes=settings.max_image_bytes
     )
     state.inventories = Inventories(database, state.workers, state.worker_session)
-    state.readiness = Readiness(database, state.inventories)
+    state.readiness = Readiness(
+        database, state.inventories, partial(state.workers.why_silent, session=state.worker_session)
+    )
     state.passthrough = Passthrough(database, state.workers, state.worker_session)
     state.workflows = WorkflowService(
         database,
@@ -193,8 +195,8 @@ def compose(app: FastAPI, settings: Settings, database: Database, labelling: Dat
         object_info_source=partial(object_infos, state),
     )
     state.tasks = TaskService(database, state.readiness, state.workflows.verify)
-    state.progress = ProgressService(database, state.tasks.waiting_for)
-    state.task_workers = TaskWorkers(database, state.tasks)
+    state.progress = ProgressService(database, state.readiness)
+    state.task_workers = TaskWorkers(database, state.readiness)
     state.activity = WorkerActivity(database)
     state.live = Live(state.progress, state.activity)
     state.measures = Measures(database)

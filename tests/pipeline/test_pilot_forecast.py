@@ -133,6 +133,47 @@ async def test_another_workers_pace_is_told_only_for_images_of_this_workflow_and
     assert any(note.startswith("One more worker can run this") for note in told["notes"])
 
 
+async def test_who_lacks_a_node_is_not_said_to_be_able(api):
+    """It was never sent anything, so it never refused: what it has says so."""
+    line = await Line.of(api)
+    async with (
+        running_simulator() as simulator,
+        running_simulator(missing_nodes=["KSampler"]) as lacking,
+        running_orchestrator(api.settings, api.app.state.database.url),
+    ):
+        await line.add_worker(simulator.url, priority=9)
+        unable = await line.add_worker(lacking.url, name="lacking")
+        task = await _draft(line, loop_graph(), max_batch_size=1)
+
+        async def it_is_known() -> bool:
+            rows = await line.call("GET", f"/api/tasks/{task}/workers")
+            return any(row["missing"] for row in rows)
+
+        await until(it_is_known)
+        told = (await _pilot(line, task))["forecast"]
+    assert told["workers"][str(unable)] is None
+    assert not any("can run this" in note for note in told["notes"])
+
+
+async def test_paces_are_found_by_the_size_that_was_asked_for(api):
+    """130 pixels become 128, as an upscaler makes more of what was asked for: it is the same recipe."""
+    line = await Line.of(api)
+    graph = loop_graph()
+    graph["5"]["inputs"] |= {"width": 130, "height": 130}
+    async with running_simulator() as simulator, running_orchestrator(api.settings, api.app.state.database.url):
+        await line.add_worker(simulator.url, priority=9)
+        known = await line.add_worker(simulator.url, name="known")
+        task = await _draft(line, graph, max_batch_size=1)
+        workflow = (await line.call("GET", f"/api/tasks/{task}"))["workflow_id"]
+        await line.database.pool.execute(
+            "insert into paces (worker_id, workflow_id, width, height, seconds_per_image, images)"
+            " values ($1, $2, 130, 130, 0.5, 10)",
+            known, UUID(workflow),
+        )  # fmt: skip
+        pilot = await _pilot(line, task)
+    assert (pilot["samples"][0]["width"], pilot["forecast"]["workers"][str(known)]) == (128, 0.5)
+
+
 async def test_a_sample_that_fails_ends_the_pilot_in_words(api):
     line = await Line.of(api)
     async with running_simulator() as simulator, running_orchestrator(api.settings, api.app.state.database.url):

@@ -48,6 +48,10 @@ async def verified(workflow_id: UUID) -> None:
     """Of a workflow that workers have judged already."""
 
 
+async def alive(worker: Worker) -> None:
+    """Every worker answers."""
+
+
 @pytest.fixture
 async def operator(database: Database) -> Principal:
     async with database.connection() as connection:
@@ -56,12 +60,12 @@ async def operator(database: Database) -> Principal:
 
 @pytest.fixture
 def tasks(database: Database) -> TaskService:
-    return TaskService(database, Readiness(database, Said(OBJECT_INFO)), verified)
+    return TaskService(database, Readiness(database, Said(OBJECT_INFO), alive), verified)
 
 
 @pytest.fixture
-def progress(database: Database, tasks: TaskService) -> ProgressService:
-    return ProgressService(database, tasks.waiting_for)
+def progress(database: Database) -> ProgressService:
+    return ProgressService(database, Readiness(database, Said(OBJECT_INFO), alive))
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """Laws of the time that is left: a range that holds the truth and narrows, and none where nothing is known."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfylabel.tasks.eta import Evidence, Minute, Range, images_per_second, remaining
+from comfylabel.tasks.eta import Ahead, Evidence, Minute, Range, behind, images_per_second, remaining, share_of
 
 numbers = st.integers(0, 10**6)
 minutes = st.lists(
@@ -143,3 +144,23 @@ def test_a_lost_half_of_the_fleet_is_soon_felt():
 def test_a_pace_is_positive_or_not_known(told: list[Minute]):
     pace = images_per_second(told)
     assert pace is None or pace > 0
+
+
+@given(minutes, st.lists(st.dictionaries(st.integers(0, 12), st.integers(0, 5000)), min_size=1, max_size=5))
+def test_the_shares_of_the_workers_are_the_pace_of_the_task(told: list[Minute], workers: list[dict[int, int]]):
+    minutes = [replace(one, images=sum(made.get(one.ago, 0) for made in workers)) for one in told]
+    shares = [share_of(minutes, made) or 0 for made in workers]
+    assert sum(shares) == pytest.approx(images_per_second(minutes) or 0)
+
+
+@given(ranges, st.lists(st.builds(Ahead, ranges, st.booleans()), max_size=4))
+def test_who_comes_before_adds_its_time_and_nothing_of_it_is_forgotten(own: Range | None, ahead: list[Ahead]):
+    eta = behind(own, ahead)
+    known = [one.left for one in ahead if one.left is not None]
+    if own is None or len(known) < len(ahead):
+        assert eta is None
+        return
+    assert eta is not None
+    assert own.low <= eta.low <= eta.high == own.high + sum(one.high for one in known)
+    if all(one.takes_all for one in ahead):
+        assert eta.low == own.low + sum(one.low for one in known)

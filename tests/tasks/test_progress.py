@@ -8,8 +8,9 @@ from comfylabel.db.pool import Database
 from comfylabel.errors import NotFound
 from comfylabel.generations.progress_repository import TEXT_SHOWN
 from comfylabel.tasks import answers
-from comfylabel.tasks.answers import Speed, TaskProgress
+from comfylabel.tasks.answers import TaskProgress
 from comfylabel.tasks.eta import Range
+from comfylabel.tasks.outlook import Speed
 from comfylabel.tasks.progress_service import ProgressService
 from comfylabel.tasks.prompts_repository import BEFORE_FIRST
 from tests.support.rows import TaskRows, add_task, add_worker
@@ -210,3 +211,58 @@ async def test_failures_are_told_in_words(database: Database, progress: Progress
     ]
     assert answer["failures"][0]["last_message"] == "CUDA"
     assert answer["priority"] == 0
+
+
+async def in_turn(database: Database, task: TaskRows, **columns: Any) -> TaskRows:
+    """Another running task of a hundred images with the workers and the workflow of this one, of priority 1."""
+    async with database.transaction() as connection:
+        other = await add_task(
+            connection,
+            "RUNNING",
+            prompts=25,
+            seeds=4,
+            workflow_id=task.workflow_id,
+            worker_id=task.worker_id,
+            **{"priority": 1} | columns,
+        )
+        await connection.execute("update tasks set started_at = now() - interval '10 minutes' where id = $1", other.id)
+    return other
+
+
+async def foretold(database: Database, task: TaskRows, low: int, high: int) -> None:
+    await database.pool.execute(
+        "insert into pilots (id, task_id, edits, state, forecast) values (gen_random_uuid(), $1, 0, 'done', $2)",
+        task.id,
+        {"eta_seconds": {"low": low, "high": high}},
+    )
+
+
+async def test_the_time_of_a_higher_priority_comes_before(database: Database, progress: ProgressService) -> None:
+    task = await running_task(database)
+    alone = (await told(progress, task)).speed.eta
+    first = await in_turn(database, task)
+    view = await told(progress, task)
+    assert view.speed.eta is None  # of what comes first nobody knows how long it takes
+    assert str(view.speed.eta_note).startswith("A task of higher priority is made first: nobody knows")
+
+    await foretold(database, first, 5000, 6000)
+    view = await told(progress, task)
+    assert alone is not None
+    assert view.speed.eta == Range(5000 + alone.low, 6000 + alone.high)
+    assert str(view.speed.eta_note).startswith("A task of higher priority is made first: the time")
+    assert (await told(progress, first)).speed.eta_note is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["paused_at = now()", "priority = 0", "state = 'FAILED', ended_at = now()"],
+    ids=["paused", "same priority", "ended"],
+)
+async def test_who_takes_no_turn_before_it_does_not_count(
+    database: Database, progress: ProgressService, change: str
+) -> None:
+    task = await running_task(database)
+    alone = (await told(progress, task)).speed
+    first = await in_turn(database, task)
+    await database.pool.execute(f"update tasks set {change} where id = $1", first.id)
+    assert (await told(progress, task)).speed == alone

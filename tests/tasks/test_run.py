@@ -19,7 +19,7 @@ from comfylabel.tasks.schemas import PromptChanges
 from comfylabel.tasks.service import TaskService
 from tests.support.rows import TaskRows, add_task, add_worker, finish_batches
 from tests.support.unchanged import nothing_changes
-from tests.tasks.conftest import OBJECT_INFO, Said, verified
+from tests.tasks.conftest import OBJECT_INFO, Said, alive, verified
 
 
 async def frozen_task(database: Database, tasks: TaskService, operator: Principal, **plan: Any) -> TaskRows:
@@ -164,7 +164,7 @@ async def test_every_worker_is_named_with_its_obstacle(
         await add_worker(connection, "gpu-2", status="UNHEALTHY", reason="It answers HTML.")
         await add_worker(connection, "gpu-3", last_checked_at=long_ago)
         await add_worker(connection, "gpu-4")
-    picky = TaskService(database, Readiness(database, Said(WITHOUT_SAMPLER)), verified)
+    picky = TaskService(database, Readiness(database, Said(WITHOUT_SAMPLER), alive), verified)
     async with nothing_changes(database):
         with pytest.raises(NoHealthyWorker) as refused:
             await picky.run(task.id, operator)
@@ -182,7 +182,7 @@ async def test_a_worker_that_does_not_say_what_it_can_run_is_not_counted_on(
     mute = Said({}, WorkerUnreachable("No answer within 5 s."))
     async with nothing_changes(database):
         with pytest.raises(NoHealthyWorker, match="does not say what it can run: No answer within 5 s"):
-            await TaskService(database, Readiness(database, mute), verified).run(task.id, operator)
+            await TaskService(database, Readiness(database, mute, alive), verified).run(task.id, operator)
 
 
 # --- the end

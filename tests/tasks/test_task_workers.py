@@ -1,11 +1,11 @@
 """GET /api/tasks/{id}/workers: before anything is queued it says who can, afterwards who does."""
 
-from datetime import UTC, datetime
-from uuid import UUID
+import pytest
 
 from comfylabel.comfy.simulator import running_simulator
 from tests.support.app import Api
 from tests.support.pipeline import Line, running_orchestrator
+from tests.support.rows import add_task, add_worker
 from tests.support.unchanged import nothing_changes
 from tests.support.waiting import until
 
@@ -43,7 +43,7 @@ async def test_a_draft_says_who_can_make_its_images_and_what_the_others_lack(api
     ] * 3
 
 
-async def test_a_running_task_says_who_made_how_much_and_how_fast(api: Api) -> None:
+async def test_a_running_task_says_who_has_how_much_of_it(api: Api) -> None:
     line = await Line.of(api)
     async with running_simulator() as simulator:
         worker = await line.add_worker(simulator.url)
@@ -54,13 +54,46 @@ async def test_a_running_task_says_who_made_how_much_and_how_fast(api: Api) -> N
             await until(lambda: simulator.log)
             (row,) = await line.call("GET", f"/api/tasks/{task}/workers")
             assert (row["worker_id"], row["held"], row["images"]) == (str(worker), 1, 0)
-    async with line.database.transaction() as connection:
-        await connection.execute(
-            "insert into worker_minutes (worker_id, task_id, minute, submissions, images, failures, busy_seconds)"
-            " values ($1, $2, date_trunc('minute', $3::timestamptz), 3, 12, 1, 24)"
-            " on conflict (worker_id, minute, task_id) do update set images = 12, failures = 1, busy_seconds = 24",
-            worker, UUID(task), datetime.now(UTC),
-        )  # fmt: skip
-    (row,) = await line.call("GET", f"/api/tasks/{task}/workers")
-    assert (row["images"], row["failures"], row["seconds_per_image"]) == (12, 1, 2.0)
-    assert row["images_per_second"] > 0
+
+
+async def test_the_paces_of_the_workers_are_those_of_the_task_in_parts(api: Api) -> None:
+    database = api.app.state.database
+    async with database.transaction() as connection:
+        task = await add_task(connection, "RUNNING", prompts=9)
+        await connection.execute("update tasks set started_at = now() - interval '7 minutes' where id = $1", task.id)
+        second = await add_worker(connection, "second")
+        for worker, ago, images in [
+            *((task.worker_id, 2, 120), (task.worker_id, 5, 40), (task.worker_id, 9, 999)),  # the last: an earlier run
+            *((second, 1, 90), (second, 2, 7), (second, 30, 999)),
+        ]:
+            await connection.execute(
+                "insert into worker_minutes (worker_id, task_id, minute, submissions, images, failures, busy_seconds)"
+                " values ($1, $2, date_trunc('minute', now()) - make_interval(mins => $3), $4, $4, 1, 60)",
+                *(worker, task.id, ago, images),
+            )
+    operator = await api.as_role("operator")
+    rows = (await operator.get(f"/api/tasks/{task.id}/workers")).json()["data"]
+    whole = (await operator.get(f"/api/tasks/{task.id}/progress?limit=0")).json()["data"]["images_per_second"]
+
+    assert all(row["images_per_second"] for row in rows)
+    assert sum(row["images_per_second"] for row in rows) == pytest.approx(whole, rel=0.02)  # three digits of each
+    await database.pool.execute("update tasks set state = 'FAILED', ended_at = now() where id = $1", task.id)
+    rows = (await operator.get(f"/api/tasks/{task.id}/workers")).json()["data"]
+    assert {row["images_per_second"] for row in rows} == {None}
+    assert [(row["images"], row["failures"]) for row in rows] == [(1096, 3), (1159, 3)]
+
+
+async def test_seconds_an_image_are_the_workers_own_of_such_images(api: Api) -> None:
+    """Neither the pilot's work nor a failed submission's makes an image look slow; other sizes say nothing."""
+    database = api.app.state.database
+    async with database.transaction() as connection:
+        task = await add_task(connection)
+        for side, pace in ((1024, 3.14159), (512, 1.0)):
+            await connection.execute(
+                "insert into paces (worker_id, workflow_id, width, height, seconds_per_image, images)"
+                " values ($1, $2, $3, $3, $4, 50)",
+                *(task.worker_id, task.workflow_id, side, pace),
+            )
+    operator = await api.as_role("operator")
+    (row,) = (await operator.get(f"/api/tasks/{task.id}/workers")).json()["data"]
+    assert row["seconds_per_image"] == 3.14

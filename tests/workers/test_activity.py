@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from comfylabel.orchestrator.activity_repository import forget_old_minutes
 from comfylabel.workers import activity_repository
 from comfylabel.workers.activity import WorkerActivity
 from tests.support.app import Api
@@ -91,8 +92,23 @@ async def test_what_each_worker_did_for_a_task(database, task):
     await note(database, task, 100, images=40, busy_seconds=70.0)
     async with database.connection() as connection:
         work = (await activity_repository.of_task(connection, task.id))[task.worker_id]
-    assert (work.images, work.failures, work.seconds_per_image) == (100, 1, 1.0)
-    assert work.images_per_second is not None
+    assert (work.images, work.failures) == (100, 1)
+
+
+async def test_a_worker_that_was_never_idle_is_not_called_so_because_hours_are_kept_as_hours(database, task):
+    """After two hours minutes become hours: a time that began in the middle of one would miss what is before it."""
+    await database.pool.execute("update workers set created_at = now() - interval '2 days'")
+    await database.pool.execute(
+        "insert into worker_minutes (worker_id, task_id, minute, submissions, images, busy_seconds) select $1, $2,"
+        " date_trunc('minute', now()) - make_interval(mins => ago), 1, 1, 60 from generate_series(1, 359) ago",
+        *(task.worker_id, task.id),
+    )
+    async with database.transaction() as connection:
+        await forget_old_minutes(connection)
+    for minutes in (121, 150, 179, 240, 299):
+        activity = await only(database, minutes)
+        assert activity.utilisation == pytest.approx(1, abs=0.02), minutes
+        assert minutes <= activity.images + 1 <= minutes + 60
 
 
 async def test_it_is_shown_to_operators(api: Api):

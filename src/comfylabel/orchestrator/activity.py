@@ -11,13 +11,13 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from comfylabel.comfy.graph import native_size
 from comfylabel.comfy.schemas import HistoryEntry
 from comfylabel.db.pool import AWAY, Database
 from comfylabel.orchestrator import activity_repository
 from comfylabel.orchestrator.figures import Figures
 from comfylabel.orchestrator.gaps import Gaps, Run
 from comfylabel.orchestrator.schemas import Plan
+from comfylabel.workers.paces_repository import size_of
 
 log = structlog.get_logger()
 
@@ -26,7 +26,6 @@ FLUSH_SECONDS = 1.0
 _LAST_FLUSH_SECONDS = 2.0
 # What a worker claims beyond a day is its clock being set.
 _MOST_SECONDS = 86_400.0
-_LONGEST_SIDE = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,8 @@ class Recorder:
         is_pilot = plan.pilot_id is not None
         self._figures.ran(worker_id, plan.task_id, images=images, seconds=seconds or 0.0, counts=not is_pilot)
         if images and seconds is not None:
-            self._figures.paced(worker_id, plan.workflow_id, _size(plan), images=images, seconds=seconds)
+            size = size_of(plan.graph, plan.bindings, plan.width, plan.height)
+            self._figures.paced(worker_id, plan.workflow_id, size, images=images, seconds=seconds)
         if entry.number is not None and entry.began_at is not None and entry.ended_at is not None:
             self._seen.add(worker_id)
             run = Run(entry.number, entry.began_at, entry.ended_at, waiting_since, now)
@@ -125,13 +125,3 @@ class Recorder:
         if not committed:
             self._figures.add(self._doubt.figures)
         self._doubt = None
-
-
-def _size(plan: Plan) -> tuple[int, int]:
-    """0 where the workflow does not say a side, or no honest one."""
-    width, height = native_size(plan.graph, plan.bindings)
-    return _side(plan.width or width), _side(plan.height or height)
-
-
-def _side(pixels: int | None) -> int:
-    return pixels if pixels is not None and 0 < pixels <= _LONGEST_SIDE else 0

@@ -21,8 +21,6 @@ class Findings:
 
     measured: list[Measured] = field(default_factory=list)
     looks: list[Device] = field(default_factory=list)
-    # Width and height of the images as the worker made them, which need not be those that it was asked for.
-    size: tuple[int, int] | None = None
     models_are_loaded: bool = False
 
     def note(self, entry: HistoryEntry, batch_size: int, looks: list[Device], *, was_cached: bool) -> None:

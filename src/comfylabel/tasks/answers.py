@@ -7,7 +7,7 @@ from typing import Any
 from comfylabel.generations.failures import TaskFailure
 from comfylabel.generations.progress import FailureReason, PromptProgress, Totals
 from comfylabel.http.pagination import encode_cursor
-from comfylabel.tasks.eta import Range
+from comfylabel.tasks.outlook import Speed
 from comfylabel.tasks.plan import chunks
 from comfylabel.tasks.schemas import Pilot, PilotImage, Prompt, Task
 
@@ -20,18 +20,6 @@ class TaskView:
     prompts: Sequence[Prompt]
     next_position: int | None
     pilot: Pilot | None
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """None: nothing is known, or nothing is being made."""
-
-    images_per_second: float | None
-    eta: Range | None
-
-    def to_json(self) -> dict[str, Any]:
-        pace = self.images_per_second
-        return {"images_per_second": None if pace is None else float(f"{pace:.3g}"), "eta_seconds": self.eta}
 
 
 @dataclass(frozen=True, slots=True)

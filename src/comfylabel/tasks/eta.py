@@ -3,10 +3,13 @@
 A range, not a number, and the more was seen the narrower: at first from the pilot's forecast, then from what workers
 that may go on made in the last minutes. Minutes in which nothing of the task was under way (a pause, an outage) say
 nothing about its pace and are left out. Where nothing is known there is no range.
+
+Workers make the images of a task of higher priority first, so its time comes before: all of it at worst, and also at
+best where it can take every worker that the task has.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 RECENT_MINUTES = 10
@@ -49,7 +52,8 @@ class Range:
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """`left`: images still to be made; `running`: those under way; `minutes`: those of the last hour with work in them;
-    `forecast`: what the pilot said of all the task's `total` images.
+    `forecast`: what the pilot said of all the task's `total` images; `is_held_back`: others are made first, so that
+    nothing came lately says nothing about its pace.
     """
 
     left: int
@@ -57,16 +61,36 @@ class Evidence:
     total: int
     minutes: Sequence[Minute] = ()
     forecast: Range | None = None
+    is_held_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A task that is made before another: `left` is how long it takes by itself, None where nobody knows;
+    `takes_all`: it can use every worker that the other one has.
+    """
+
+    left: Range | None
+    takes_all: bool
 
 
 def images_per_second(minutes: Sequence[Minute]) -> float | None:
     """Of the last ten minutes, the latest counting most; None when nothing was made in them."""
-    recent = [minute for minute in minutes if minute.ago <= RECENT_MINUTES]
-    return _rate(recent, lambda minute: minute.images, _weight) or None
+    return _rate(_recent(minutes), lambda minute: minute.images, _weight) or None
+
+
+def share_of(minutes: Sequence[Minute], made: Mapping[int, int]) -> float | None:
+    """What one worker adds to `images_per_second` of the task: the shares of all workers together are the whole.
+
+    `made`: its images, by how many minutes ago.
+    """
+    return _rate(_recent(minutes), lambda minute: made.get(minute.ago, 0), _weight) or None
 
 
 def remaining(evidence: Evidence) -> Range | None:
-    """How long what is left will take. The caller asks only while the task runs and somebody can work on it."""
+    """How long what is left will take, with the workers for itself where others are made first. The caller asks only
+    while the task runs and somebody can work on it.
+    """
     if evidence.left <= 0:
         return Range(0, 0)
     paces = _paces(evidence)
@@ -77,6 +101,19 @@ def remaining(evidence: Evidence) -> Range | None:
     # The last submission is not shared out: however many workers there are, one of them makes it alone.
     high = math.ceil(evidence.left / slowest + _seconds_per_submission(evidence.minutes))
     return Range(low, max(low, high))
+
+
+def behind(own: Range | None, ahead: Sequence[Ahead]) -> Range | None:
+    """How long it is until the task is done, when all those `ahead` are made first."""
+    if own is None:
+        return None
+    low, high = own.low, own.high
+    for one in ahead:
+        if one.left is None:
+            return None
+        low += one.left.low if one.takes_all else 0
+        high += one.left.high
+    return Range(low, high)
 
 
 def _paces(evidence: Evidence) -> tuple[float, float] | None:
@@ -91,7 +128,7 @@ def _paces(evidence: Evidence) -> tuple[float, float] | None:
 
 def _seen(evidence: Evidence) -> tuple[float, float] | None:
     minutes = [minute for minute in evidence.minutes if minute.ago <= MOST_MINUTES]
-    if _stands_still(minutes):
+    if _stands_still(minutes) and not evidence.is_held_back:
         return None
     recent = _rate(minutes, lambda minute: minute.able_images, _weight)
     whole = _rate(minutes, lambda minute: minute.able_images, lambda _: 1.0)
@@ -128,6 +165,10 @@ def _seconds_per_submission(minutes: Sequence[Minute]) -> float:
 
 def _submissions(minutes: Sequence[Minute]) -> int:
     return sum(minute.able_submissions for minute in minutes)
+
+
+def _recent(minutes: Sequence[Minute]) -> list[Minute]:
+    return [minute for minute in minutes if minute.ago <= RECENT_MINUTES]
 
 
 def _weight(minute: Minute) -> float:

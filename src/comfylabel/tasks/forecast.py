@@ -3,13 +3,16 @@
     T(b)                seconds of one submission of b images: the mean of those measured at that batch size, without
                         those that loaded models first; sizes in between by a straight line
     seconds_per_image   the sum of T over the chunks of one prompt / its images
-    low                 all images / the sum of images a second of every able worker whose pace is known, the
-                        piloted one as fast as its fastest submission
-    high                the piloted worker alone, as slow as its slowest submission, loading its models once
+    low                 all images / the sum of images a second of every able worker, the piloted one as fast as its
+                        fastest submission, and so is every one whose pace is not known
+    high                all images / the sum of images a second of every able worker whose pace is known, the piloted
+                        one as slow as its slowest submission; plus loading its models once, and, where there are
+                        several, the largest submission on the slowest of them, because the last one is not shared out
     gpu_hours           all images x seconds_per_image / 3600
 
 Times are the worker's own, from the start to the end of its work: what was waited in its queue is not in them. Paces
-of other workers come from images of this workflow at this size that they made before; of the rest nothing is known.
+of other workers come from images of this workflow at this size that they made before. Of the rest nothing is known:
+they may help, so they are in the low end, and nobody counts on them, so they are not in the high one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -111,13 +114,13 @@ def forecast(
     memory, memory_note = memory_of(looks)
     pace = _pace(run, measured)
     unknown = sum(other.is_able and other.pace is None for other in others)
-    notes = [memory_note, None if pace else _NO_TIMES, _not_counted(unknown) if pace else None]
+    notes = [memory_note, None if pace else _NO_TIMES, _guessed(unknown) if pace else None]
     return {
         "seconds_per_image": round(pace.mean, 2) if pace else None,
         "by_batch_size": {
             str(size): round(seconds / size, 2) for size, seconds in sorted(_seconds_by_size(measured).items())
         },
-        "eta_seconds": _eta(run.images, pace, others) if pace else None,
+        "eta_seconds": _eta(run, pace, others) if pace else None,
         "gpu_hours": round(pace.mean * run.images / 3600, 4) if pace else None,
         "workers": {
             str(piloted): round(pace.mean, 2) if pace else None,
@@ -151,11 +154,19 @@ def _pace(run: MassRun, measured: Sequence[Measured]) -> _Pace | None:
     return _Pace(mean, mean * min([1.0, *ratios]), mean * max([1.0, *ratios]), max([0.0, *loading]))
 
 
-def _eta(images: int, pace: _Pace, others: Iterable[OtherWorker]) -> dict[str, int]:
-    known = [pace.best, *(other.pace for other in others if other.is_able and other.pace is not None)]
-    low = images / sum(1 / max(seconds, _FASTEST) for seconds in known)
-    high = images * max(pace.worst, _FASTEST) + pace.loading
+def _eta(run: MassRun, pace: _Pace, others: Iterable[OtherWorker]) -> dict[str, int]:
+    able = [other.pace for other in others if other.is_able]
+    known = [seconds for seconds in able if seconds is not None]
+    low = run.images / _rate([pace.best] * (1 + len(able) - len(known)) + known)
+    high = run.images / _rate([pace.worst, *known]) + pace.loading
+    if known:
+        high += max(run.chunks) * max(pace.worst, *known)
     return {"low": round(low), "high": round(high)}
+
+
+def _rate(paces: Iterable[float]) -> float:
+    """Images a second of all of them together."""
+    return sum(1 / max(seconds, _FASTEST) for seconds in paces)
 
 
 def _warm(measured: Sequence[Measured]) -> list[Measured]:
@@ -183,8 +194,11 @@ def _seconds_of(size: int, by_size: Mapping[int, float]) -> float:
     return by_size[below] + share * (by_size[above] - by_size[below])
 
 
-def _not_counted(unknown: int) -> str | None:
+def _guessed(unknown: int) -> str | None:
     if unknown == 0:
         return None
-    who = "One more worker can" if unknown == 1 else f"{unknown} more workers can"
-    return f"{who} run this, but made no such images before: not counted here, so it may be done sooner."
+    who, they = ("One more worker can", "it is") if unknown == 1 else (f"{unknown} more workers can", "they are")
+    return (
+        f"{who} run this, but made no such images before: {they} counted in the shortest time only, "
+        "as if as fast as the piloted one."
+    )

@@ -22,10 +22,14 @@ class EtaAnswer(BaseModel):
 
 
 class SpeedAnswer(BaseModel):
-    """Null where nothing is known or nothing is being made. The range narrows the more was seen."""
+    """Null where nothing is known or nothing is being made. The range narrows the more was seen.
+
+    `eta_note`: a sentence where tasks of higher priority are made first, which `eta_seconds` counts in; else null.
+    """
 
     images_per_second: float | None
     eta_seconds: EtaAnswer | None
+    eta_note: str | None
 
 
 class PromptProgressAnswer(BaseModel):

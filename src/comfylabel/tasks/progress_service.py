@@ -1,7 +1,7 @@
 """How far tasks are, how fast they are made and when they will be done: for one page, for the list, and live."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -9,25 +9,34 @@ from comfylabel.db.pool import Connection, Database
 from comfylabel.generations import failures_repository, progress_repository
 from comfylabel.generations.progress import PromptProgress, Totals, untouched, untouched_prompts
 from comfylabel.tasks import repository, speed_repository
-from comfylabel.tasks.answers import Speed, TaskProgress, TaskRow
-from comfylabel.tasks.eta import Evidence, images_per_second, remaining
+from comfylabel.tasks.answers import TaskProgress, TaskRow
 from comfylabel.tasks.lifecycle import TaskState
+from comfylabel.tasks.outlook import NOTHING, Run, speed
+from comfylabel.tasks.readiness import Able, Readiness
 from comfylabel.tasks.schemas import Task
 from comfylabel.tasks.service import found
 from comfylabel.tasks.speed_repository import Seen
 
 REASONS_SHOWN = 10
 
-# Why nothing of a running task can be made now, in a sentence; None when something can.
-WaitingFor = Callable[[Task], Awaitable[str | None]]
 
-_NOTHING = Speed(None, None)
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Tasks and those that are made before one of them, with what is known of all of these."""
+
+    tasks: Sequence[Task]
+    ahead: Sequence[Task]
+    totals: Mapping[UUID, Totals]
+    seen: Mapping[UUID, Seen]
+
+    def all(self) -> list[Task]:
+        return list({task.id: task for task in (*self.tasks, *self.ahead)}.values())
 
 
 class ProgressService:
-    def __init__(self, database: Database, waiting_for: WaitingFor) -> None:
+    def __init__(self, database: Database, readiness: Readiness) -> None:
         self._database = database
-        self._waiting_for = waiting_for
+        self._readiness = readiness
 
     async def of_task(
         self, task_id: UUID, *, after_position: int, limit: int, only_failed: bool = False
@@ -35,73 +44,72 @@ class ProgressService:
         """With the `limit` prompts that follow that position, or those of them with an image that failed."""
         async with self._database.connection() as connection:
             task = found(await repository.get(connection, task_id, with_snapshot=False), task_id)
-            row = (await _rows(connection, [task]))[0]
+            look = await _look(connection, [task])
+            failed_prompts = look.totals[task_id].failed_prompts
             prompts = await _page(connection, task, after_position, limit, only_failed=only_failed)
-            reasons = (
-                await progress_repository.reasons(connection, task_id, REASONS_SHOWN)
-                if row.totals.failed_prompts
-                else []
-            )
+            reasons = await progress_repository.reasons(connection, task_id, REASONS_SHOWN) if failed_prompts else []
             failures = await failures_repository.of_task(connection, task_id)
-        waiting_for = await self._waiting_for(task)
-        speed = Speed(row.speed.images_per_second, None) if waiting_for else row.speed
+        able = await self._able(look)
+        (row,) = _rows(look, able)
+        waiting_for = able[task.workflow_id].waiting_for if _is_made(task) else None
         next_position = prompts[limit - 1].position if limit and len(prompts) > limit else None
-        return TaskProgress(task, row.totals, speed, prompts[:limit], reasons, failures, waiting_for, next_position)
+        return TaskProgress(task, row.totals, row.speed, prompts[:limit], reasons, failures, waiting_for, next_position)
 
     async def newest(self, before: tuple[datetime, UUID] | None, limit: int) -> tuple[list[TaskRow], bool]:
         """Tasks with how far they are, and whether older ones follow."""
         async with self._database.connection() as connection:
             tasks = await repository.newest(connection, before, limit + 1)
-            rows = await _rows(connection, tasks[:limit])
-        return await self._honest(rows), len(tasks) > limit
+            look = await _look(connection, tasks[:limit])
+        return _rows(look, await self._able(look)), len(tasks) > limit
 
     async def running(self) -> list[TaskRow]:
         async with self._database.connection() as connection:
-            rows = await _rows(connection, await repository.running(connection))
-        return await self._honest(rows)
+            look = await _look(connection, await repository.running(connection))
+        return _rows(look, await self._able(look))
 
     async def some(self, task_ids: Sequence[UUID]) -> list[TaskRow]:
         """As the list shows them."""
         async with self._database.connection() as connection:
-            rows = await _rows(connection, await repository.some(connection, task_ids))
-        return await self._honest(rows)
+            look = await _look(connection, await repository.some(connection, task_ids))
+        return _rows(look, await self._able(look))
 
-    async def _honest(self, rows: Sequence[TaskRow]) -> list[TaskRow]:
-        """Of a task of which nothing is under way: no time to its end when no worker that is well can run it."""
-        told = []
-        for row in rows:
-            is_idle = row.speed.eta is not None and row.totals.counts.running == 0
-            waits = is_idle and await self._waiting_for(row.task) is not None
-            told.append(replace(row, speed=Speed(row.speed.images_per_second, None)) if waits else row)
-        return told
+    async def _able(self, look: _Look) -> dict[UUID, Able]:
+        """Who can run the workflows of the tasks that are being made."""
+        workflows = {task.workflow_id for task in look.all() if _is_made(task)}
+        return {workflow_id: await self._readiness.able_now(workflow_id) for workflow_id in workflows}
 
 
-async def _rows(connection: Connection, tasks: Sequence[Task]) -> list[TaskRow]:
-    totals = await progress_repository.totals(connection, [task.id for task in tasks])
-    seen = await speed_repository.seen(connection, [task.id for task in tasks if task.state is TaskState.RUNNING])
-    rows = []
-    for task in tasks:
-        of_task = totals.get(task.id) or untouched(task.target_prompts, task.seeds_per_prompt)
-        rows.append(TaskRow(task, of_task, _speed(task, of_task, seen.get(task.id))))
-    return rows
+def _is_made(task: Task) -> bool:
+    return task.state is TaskState.RUNNING and task.paused_at is None
 
 
-def _speed(task: Task, totals: Totals, seen: Seen | None) -> Speed:
-    """Nothing of a task that does not run. A pause stops the clock; without a worker nobody knows."""
-    if seen is None:
-        return _NOTHING
-    pace = images_per_second(seen.minutes)
-    if task.paused_at is not None or not seen.anybody:
-        return Speed(pace, None)
-    counts = totals.counts
-    evidence = Evidence(
-        left=counts.pending + counts.running,
-        running=counts.running,
-        total=counts.total,
-        minutes=seen.minutes,
-        forecast=seen.forecast,
+async def _look(connection: Connection, tasks: Sequence[Task]) -> _Look:
+    made = [task.priority for task in tasks if _is_made(task)]
+    ahead = await repository.made_before(connection, min(made)) if made else []
+    everybody = _Look(tasks, ahead, {}, {}).all()
+    totals = await progress_repository.totals(connection, [task.id for task in everybody])
+    seen = await speed_repository.seen(connection, [task.id for task in everybody if task.state is TaskState.RUNNING])
+    return _Look(
+        tasks,
+        ahead,
+        {task.id: totals.get(task.id) or untouched(task.target_prompts, task.seeds_per_prompt) for task in everybody},
+        seen,
     )
-    return Speed(pace, remaining(evidence))
+
+
+def _rows(look: _Look, able: Mapping[UUID, Able]) -> list[TaskRow]:
+    runs = {task.id: _run(task, look, able) for task in look.all() if task.id in look.seen}
+    others = [runs[task.id] for task in look.ahead]
+    return [
+        TaskRow(task, look.totals[task.id], speed(runs[task.id], others) if task.id in runs else NOTHING)
+        for task in look.tasks
+    ]
+
+
+def _run(task: Task, look: _Look, able: Mapping[UUID, Able]) -> Run:
+    seen = look.seen[task.id]
+    workers = able[task.workflow_id].workers if _is_made(task) else frozenset[UUID]()
+    return Run(task.priority, look.totals[task.id].counts, workers, seen.minutes, seen.forecast)
 
 
 async def _page(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -27,6 +27,18 @@ class Inventories(Protocol):
     async def object_info(self, digest: str) -> Mapping[str, Any] | None: ...
 
 
+# Asks a worker for a sign of life; why it gave none, in a sentence.
+WhySilent = Callable[[Worker], Awaitable[str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Able:
+    """Who can run a workflow now; `waiting_for`: why nobody can, in a sentence."""
+
+    workers: frozenset[UUID]
+    waiting_for: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Ability:
     """What one worker can do for one workflow. `why_not` continues the worker's name; None when it can run it now.
@@ -45,9 +57,10 @@ class Ability:
 
 
 class Readiness:
-    def __init__(self, database: Database, inventories: Inventories) -> None:
+    def __init__(self, database: Database, inventories: Inventories, why_silent: WhySilent) -> None:
         self._database = database
         self._inventories = inventories
+        self._why_silent = why_silent
         self._lacking = Lacking(database, inventories.object_info)
 
     async def well(self) -> list[Worker]:
@@ -83,20 +96,44 @@ class Readiness:
     async def able_workers(self, workflow_id: UUID) -> list[Worker]:
         """Enabled, healthy, with every node and model of the graph; in the order of selection, never empty.
 
-        What a worker refused minutes ago may be there by now: somebody asks for another try.
+        What a worker refused minutes ago may be there by now: somebody asks for another try. The last check of their
+        health may be half a minute old, so one of them has to answer now.
         """
         abilities = await self.of_workflow(workflow_id, believing_refusals=False)
         if not any(one.able for one in abilities):
             abilities = await self.of_workflow(workflow_id, asking_again=True, believing_refusals=False)
         able = [one.worker for one in abilities if one.able]
-        if not able:
-            raise NoHealthyWorker(nobody_can(abilities))
+        silent = await self._silent(able)
+        if len(silent) == len(able):
+            told = [replace(one, why_not=silent.get(one.worker.id, one.why_not)) for one in abilities]
+            raise NoHealthyWorker(nobody_can(told))
         return able
 
-    async def waiting_for(self, workflow_id: UUID) -> str | None:
-        """Why nothing of a running task can be made now; None while some worker can. Asks no worker."""
+    async def able_now(self, workflow_id: UUID) -> Able:
+        """For a task that runs. Asks no worker."""
         abilities = await self.of_workflow(workflow_id, asking=False)
-        return None if any(one.able for one in abilities) else nobody_can(abilities)
+        able = frozenset(one.worker.id for one in abilities if one.able)
+        return Able(able, None if able else nobody_can(abilities))
+
+    async def _silent(self, workers: Sequence[Worker]) -> dict[UUID, str]:
+        """Those that give no sign of life, with why, until one does: nobody waits for the others."""
+        silent: dict[UUID, str] = {}
+
+        async def ask(worker: Worker) -> bool:
+            if why := await self._why_silent(worker):
+                silent[worker.id] = f"does not answer: {why.rstrip('.')}"
+            return worker.id not in silent
+
+        asking = [asyncio.create_task(ask(worker)) for worker in workers]
+        try:
+            for answer in asyncio.as_completed(asking):
+                if await answer:
+                    break
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+        return silent
 
     async def _digest(self, worker: Worker, known: Known | None, *, may_ask: bool, doubts: bool) -> str | None:
         """Of its inventory; None when it is not known. What is in doubt is believed when it cannot be asked."""

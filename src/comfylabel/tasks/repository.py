@@ -102,11 +102,17 @@ async def newest(connection: Connection, before: tuple[datetime, UUID] | None, l
 
 
 _RUNNING = f"select {_LIGHT} from tasks where state = 'RUNNING' order by created_at desc, id desc"
+_MADE_BEFORE = f"select {_LIGHT} from tasks where state = 'RUNNING' and paused_at is null and priority > $1"
 _SOME = f"select {_LIGHT} from tasks where id = any($1) order by created_at desc, id desc"
 
 
 async def running(connection: Connection) -> list[Task]:
     return [_task(row) for row in await connection.fetch(_RUNNING)]
+
+
+async def made_before(connection: Connection, priority: int) -> list[Task]:
+    """Running ones of a higher priority that are not paused."""
+    return [_task(row) for row in await connection.fetch(_MADE_BEFORE, priority)]
 
 
 async def some(connection: Connection, task_ids: Sequence[UUID]) -> list[Task]:

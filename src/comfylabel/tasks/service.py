@@ -22,7 +22,7 @@ from comfylabel.tasks import freeze_repository, plan, prompts_repository, reposi
 from comfylabel.tasks.answers import TaskView
 from comfylabel.tasks.freezing import frozen_snapshot, generation_metadata
 from comfylabel.tasks.lifecycle import TaskState, Verb, next_state, refuse_nothing_missing
-from comfylabel.tasks.readiness import Ability, Readiness, Verify
+from comfylabel.tasks.readiness import Readiness, Verify
 from comfylabel.tasks.schemas import NewTask, Pilot, Task, TaskChanges
 from comfylabel.variable_pools import repository as pools_repository
 from comfylabel.variable_pools.schemas import VariablePool
@@ -207,18 +207,6 @@ class TaskService:
         able = await self._readiness.able_workers(workflow_id)
         await self._verify(workflow_id)
         return able
-
-    async def abilities(self, task_id: UUID) -> list[Ability]:
-        """Of every worker, in the order of selection; in every state of the task."""
-        async with self._database.connection() as connection:
-            task = found(await repository.get(connection, task_id, with_snapshot=False), task_id)
-        return await self._readiness.of_workflow(task.workflow_id)
-
-    async def waiting_for(self, task: Task) -> str | None:
-        """Why nothing of it can be made now, in a sentence; None when something can, or nothing is wanted."""
-        if task.state is not TaskState.RUNNING or task.paused_at is not None:
-            return None
-        return await self._readiness.waiting_for(task.workflow_id)
 
     async def pause(self, task_id: UUID, by: Principal) -> TaskState:
         """Nothing new is sent from this commit on; what runs ends and is kept."""

@@ -8,16 +8,13 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from comfylabel.db.pool import Connection
-from comfylabel.tasks.eta import MOST_MINUTES, Minute, Range
+from comfylabel.tasks.eta import MOST_MINUTES, RECENT_MINUTES, Minute, Range
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """`anybody`: some worker may be given work now."""
-
     minutes: list[Minute] = field(default_factory=list)
     forecast: Range | None = None
-    anybody: bool = False
 
 
 # A worker that may go on: of the others nothing more will come.
@@ -42,7 +39,6 @@ select distinct on (p.task_id) p.task_id, p.forecast -> 'eta_seconds' as eta fro
 join tasks t on t.id = p.task_id and t.edits = p.edits
 where p.task_id = any($1) and p.state = 'done' order by p.task_id, p.id desc
 """
-_ANYBODY = f"select exists (select from workers w where {_ABLE})"
 
 
 async def seen(connection: Connection, task_ids: Sequence[UUID]) -> dict[UUID, Seen]:
@@ -53,8 +49,22 @@ async def seen(connection: Connection, task_ids: Sequence[UUID]) -> dict[UUID, S
     for task_id, *values in await connection.fetch(_MINUTES, task_ids, MOST_MINUTES):
         minutes[task_id].append(Minute(*values))
     forecasts = {row["task_id"]: row["eta"] for row in await connection.fetch(_FORECASTS, task_ids)}
-    anybody: bool = await connection.fetchval(_ANYBODY)
-    return {task: Seen(minutes[task], _range(forecasts.get(task)), anybody) for task in task_ids}
+    return {task: Seen(minutes[task], _range(forecasts.get(task))) for task in task_ids}
+
+
+_MADE_LATELY = """
+select worker_id, (extract(epoch from date_trunc('minute', now()) - minute) / 60)::int as ago, images
+from worker_minutes
+where task_id = $1 and minute >= date_trunc('minute', now()) - make_interval(mins => $2) and images > 0
+"""
+
+
+async def made_lately(connection: Connection, task_id: UUID) -> dict[UUID, dict[int, int]]:
+    """Worker id -> minutes ago -> images of the task."""
+    made: defaultdict[UUID, dict[int, int]] = defaultdict(dict)
+    for worker_id, ago, images in await connection.fetch(_MADE_LATELY, task_id, RECENT_MINUTES):
+        made[worker_id][ago] = images
+    return dict(made)
 
 
 _BY_STATE = "select state, count(*) as tasks from tasks group by state"

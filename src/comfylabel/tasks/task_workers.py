@@ -1,43 +1,72 @@
 """The workers as one task sees them: who can make its images, who does, and how fast. In every state of the task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from comfylabel.db.pool import Database
-from comfylabel.tasks import repository
-from comfylabel.tasks.readiness import Ability
-from comfylabel.tasks.service import TaskService
-from comfylabel.workers import activity_repository
+from comfylabel.db.pool import Connection, Database
+from comfylabel.tasks import repository, speed_repository
+from comfylabel.tasks.eta import Minute, share_of
+from comfylabel.tasks.lifecycle import TaskState
+from comfylabel.tasks.readiness import Ability, Readiness
+from comfylabel.tasks.schemas import Task
+from comfylabel.tasks.service import found, workflow_of
+from comfylabel.workers import activity_repository, paces_repository
 from comfylabel.workers.activity import MINUTES, short
 from comfylabel.workers.activity_repository import TaskWork
 from comfylabel.workers.selection import check_is_fresh
 
-_NOTHING = TaskWork(images=0, failures=0, images_per_second=None, seconds_per_image=None)
+_NOTHING = TaskWork(images=0, failures=0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """By worker. `minutes`: of the task, from which its own pace is told too, so that the shares add up to it."""
+
+    held: Mapping[UUID, int]
+    work: Mapping[UUID, TaskWork]
+    minutes: Sequence[Minute]
+    lately: Mapping[UUID, Mapping[int, int]]
+    paces: Mapping[UUID, float]
+    utilisation: Mapping[UUID, float | None]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskWorkers:
     database: Database
-    tasks: TaskService
+    readiness: Readiness
 
     async def of_task(self, task_id: UUID) -> list[dict[str, Any]]:
         """In the order of selection."""
-        abilities = await self.tasks.abilities(task_id)
         async with self.database.connection() as connection:
-            held = await repository.held_by_workers(connection, task_id)
-            work = await activity_repository.of_task(connection, task_id)
-            lately = await activity_repository.of_all(connection, MINUTES)
-        utilisation = {activity.id: activity.utilisation for activity in lately}
-        return [_answer(ability, held, work, utilisation) for ability in abilities]
+            task = found(await repository.get(connection, task_id), task_id)
+            workflow = await workflow_of(connection, task)
+        abilities = await self.readiness.of_workflow(task.workflow_id)
+        lowered = task.overrides.get("width"), task.overrides.get("height")
+        size = paces_repository.size_of(workflow.raw_definition, workflow.bindings, *lowered)
+        # A transaction, because now() stays what it is in one: what is minutes ago is so in all that is read.
+        async with self.database.transaction() as connection:
+            figures = await _read(connection, task, size)
+        return [_answer(ability, figures) for ability in abilities]
 
 
-def _answer(
-    ability: Ability, held: Mapping[UUID, int], work: Mapping[UUID, TaskWork], utilisation: Mapping[UUID, float | None]
-) -> dict[str, Any]:
-    worker, done = ability.worker, work.get(ability.worker.id, _NOTHING)
+async def _read(connection: Connection, task: Task, size: tuple[int, int]) -> _Figures:
+    running = [task.id] if task.state is TaskState.RUNNING else []
+    seen = await speed_repository.seen(connection, running)
+    return _Figures(
+        held=await repository.held_by_workers(connection, task.id),
+        work=await activity_repository.of_task(connection, task.id),
+        minutes=seen[task.id].minutes if running else [],
+        lately=await speed_repository.made_lately(connection, task.id),
+        paces=await paces_repository.of_workflow(connection, task.workflow_id, size),
+        utilisation={one.id: one.utilisation for one in await activity_repository.of_all(connection, MINUTES)},
+    )
+
+
+def _answer(ability: Ability, figures: _Figures) -> dict[str, Any]:
+    worker, done = ability.worker, figures.work.get(ability.worker.id, _NOTHING)
     is_fresh = check_is_fresh(worker, datetime.now(UTC))
     return {
         "worker_id": worker.id,
@@ -47,10 +76,10 @@ def _answer(
         "able": ability.able,
         "missing": list(ability.missing),
         "why_not": ability.why_not,
-        "held": held.get(worker.id, 0),
+        "held": figures.held.get(worker.id, 0),
         "images": done.images,
         "failures": done.failures,
-        "images_per_second": short(done.images_per_second),
-        "seconds_per_image": short(done.seconds_per_image),
-        "utilisation": short(utilisation.get(worker.id)),
+        "images_per_second": short(share_of(figures.minutes, figures.lately.get(worker.id, {}))),
+        "seconds_per_image": short(figures.paces.get(worker.id)),
+        "utilisation": short(figures.utilisation.get(worker.id)),
     }

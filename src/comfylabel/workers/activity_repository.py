@@ -47,9 +47,13 @@ class Activity:
 
 
 # What runs now is work too, long before it ends: since it was accepted, or since the last minute of which something
-# is known, whichever is later. Of a worker that does not answer nobody knows.
+# is known, whichever is later. Of a worker that does not answer nobody knows. What is older than two hours is kept by
+# the hour (`forget_old_minutes`), so a longer time begins with a full one.
 _ALL = f"""
-with since as (select date_trunc('minute', now()) - make_interval(mins => $1) as moment)
+with since as (
+  select date_trunc(case when $1::int > 120 then 'hour' else 'minute' end, now() - make_interval(mins => $1::int))
+    as moment
+)
 select w.id, w.name, w.enabled, w.reason, w.current_queue_len, w.max_concurrent_jobs,
   case when w.last_checked_at > now() - interval '90 seconds' then w.status else 'UNHEALTHY' end as status,
   coalesce(h.held, 0) as held, coalesce(m.submissions, 0) as submissions, coalesce(m.images, 0) as images,
@@ -96,33 +100,22 @@ def _activity(values: dict[str, Any], failures: dict[str, int]) -> Activity:
 
 @dataclass(frozen=True, slots=True)
 class TaskWork:
-    """What one worker did for one task, and how fast it makes images of its workflow at its size."""
+    """What one worker did for one task."""
 
     images: int
     failures: int
-    images_per_second: float | None
-    seconds_per_image: float | None
 
 
 _OF_TASK = """
-select worker_id, sum(images)::bigint as images, sum(failures)::bigint as failures, sum(busy_seconds) as busy,
-  coalesce(sum(images) filter (where minute >= now() - interval '11 minutes'), 0)::bigint as recent,
-  extract(epoch from now() - min(minute) filter (where minute >= now() - interval '11 minutes'))::float8 as seconds
+select worker_id, sum(images)::bigint as images, sum(failures)::bigint as failures
 from worker_minutes where task_id = $1 group by worker_id
 """
 
 
 async def of_task(connection: Connection, task_id: UUID) -> dict[UUID, TaskWork]:
     """By worker; of the last seven days."""
-    return {
-        row["worker_id"]: TaskWork(
-            row["images"],
-            row["failures"],
-            row["recent"] / max(1.0, row["seconds"]) if row["recent"] else None,
-            row["busy"] / row["images"] if row["images"] and row["busy"] else None,
-        )
-        for row in await connection.fetch(_OF_TASK, task_id)
-    }
+    rows = await connection.fetch(_OF_TASK, task_id)
+    return {row["worker_id"]: TaskWork(row["images"], row["failures"]) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)

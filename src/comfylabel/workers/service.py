@@ -149,6 +149,13 @@ class WorkerService:
         await health.note(self._database, worker, result, explicit=True)
         return result
 
+    async def why_silent(self, worker: Worker, session: aiohttp.ClientSession) -> str | None:
+        """Why it gives no sign of life just now; None when it does. That it gave none counts as a check that failed."""
+        result = await health.probe(self, worker, session)
+        if result.failure is not None:
+            await health.note(self._database, worker, result, explicit=False)
+        return result.failure
+
     def _changes(self, body: WorkerChange) -> dict[str, Any]:
         """What was sent, as the row holds it but for `headers`. `api_key` and `headers` may be null: that forgets."""
         changes = body.model_dump(exclude_unset=True)

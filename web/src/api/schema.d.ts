@@ -2762,6 +2762,8 @@ export interface components {
             /** Images Per Second */
             images_per_second: number | null;
             eta_seconds: components["schemas"]["EtaAnswer"] | null;
+            /** Eta Note */
+            eta_note: string | null;
             /** Total */
             total: number;
             /** Done */
@@ -3104,6 +3106,8 @@ export interface components {
             /** Images Per Second */
             images_per_second: number | null;
             eta_seconds: components["schemas"]["EtaAnswer"] | null;
+            /** Eta Note */
+            eta_note: string | null;
             /**
              * Id
              * Format: uuid

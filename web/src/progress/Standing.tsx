@@ -64,7 +64,7 @@ function Legend({ now }: { now: Progress }) {
 }
 
 function Ahead({ task }: { task: Task }) {
-  const { images_per_second: speed, eta_seconds: eta, paused } = task;
+  const { images_per_second: speed, eta_seconds: eta, eta_note: note, paused } = task;
   const sure = eta && giveOrTake(eta);
   return (
     <>
@@ -73,13 +73,13 @@ function Ahead({ task }: { task: Task }) {
         <Figure name="Left" value={timeLeft(eta)}>
           {sure && `${sure}; `}
           {doneBetween(eta, new Date())}
-          {isRough(eta) && '. A rough guess: too little is made to tell better.'}
+          {note ? `. ${note}` : isRough(eta) && '. A rough guess: too little is made to tell better.'}
         </Figure>
       ) : (
         <Figure name="Left" value={paused ? 'Paused' : 'Not known yet'}>
           {paused
             ? 'What is being made is kept, nothing new is sent.'
-            : 'The first images tell how long the rest takes.'}
+            : (note ?? 'The first images tell how long the rest takes.')}
         </Figure>
       )}
     </>

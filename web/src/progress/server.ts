@@ -65,6 +65,7 @@ export function asTask(task: Details, now: Progress): Task {
     priority: now.priority,
     images_per_second: now.images_per_second,
     eta_seconds: now.eta_seconds,
+    eta_note: now.eta_note,
     progress: { total, done, running, pending, failed },
   };
 }

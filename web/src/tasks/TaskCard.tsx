@@ -57,10 +57,10 @@ function Ahead({ task }: { task: Task }) {
   );
 }
 
-function aheadInWords({ paused, images_per_second: speed, eta_seconds: eta }: Task): string {
+function aheadInWords({ paused, images_per_second: speed, eta_seconds: eta, eta_note: note }: Task): string {
   if (paused) return 'Paused: what is being made is kept, nothing new is sent.';
   const pace = speed === null ? '' : `${rate(speed)}. `;
-  if (!eta) return `${pace}Nobody knows yet how long it takes.`;
-  const end = `${timeLeft(eta)} left, ${doneBetween(eta, new Date())}${isRough(eta) ? '; a rough guess so far' : ''}.`;
-  return pace + end.charAt(0).toUpperCase() + end.slice(1);
+  if (!eta) return pace + (note ?? 'Nobody knows yet how long it takes.');
+  const end = `${timeLeft(eta)} left, ${doneBetween(eta, new Date())}${!note && isRough(eta) ? '; a rough guess so far' : ''}.`;
+  return pace + end.charAt(0).toUpperCase() + end.slice(1) + (note ? ` ${note}` : '');
 }
