@@ -16,6 +16,7 @@ from comfylabel.cli import app, serving  # noqa: F401 - what reads a clock is im
 from comfylabel.cli.running import configure_logs, run
 from comfylabel.cli.settings import read_settings
 from comfylabel.comfy.client import Timeouts
+from comfylabel.errors import ComfyLabelError
 from comfylabel.orchestrator import fault_points
 from comfylabel.orchestrator.process import Pace, run_orchestrator
 from comfylabel.orchestrator.submission_life import Patience
@@ -96,7 +97,11 @@ def orchestrate() -> int:
         leftovers_seconds=LEFTOVERS_SECONDS,
         patience=patience,
     )
-    return run(run_orchestrator(settings, settings.database_url, pace=pace))
+    try:
+        return run(run_orchestrator(settings, settings.database_url, pace=pace))
+    except ComfyLabelError as error:  # as the command does
+        sys.stderr.write(f"{error.message}\n")
+        return 1
 
 
 def serve(arguments: list[str]) -> None:

@@ -28,6 +28,20 @@ ValueError: nobody asked
 """
 
 
+STARTED_TOO_EARLY = """Traceback (most recent call last):
+  File "uvloop/loop.pyx", line 2297, in uvloop.loop.Loop.create_unix_connection
+ConnectionRefusedError: [Errno 111] Connection refused
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "pool.py", line 65, in connect
+comfylabel.errors.Unavailable: The database does not answer: [Errno 111] Connection refused
+
+Application startup failed. Exiting.
+"""
+
+
 def event(level: str, name: str, **more: str) -> str:
     return json.dumps({"event": name, "level": level} | more) + "\n"
 
@@ -43,6 +57,8 @@ def event(level: str, name: str, **more: str) -> str:
         (event("info", "worker_healthy") + '{"event": "cut sho', []),
         (POOL, []),
         (POOL + NEVER_RETRIEVED, [NEVER, f"{NEVER} (ValueError: nobody asked)"]),
+        (STARTED_TOO_EARLY, []),
+        ("Traceback (most recent call last):\n  x\nKeyError: 3\n", ["a traceback (KeyError: 3)"]),
         ("Exception in ASGI application\n", ["Exception in ASGI application"]),
         ("The database does not answer: [Errno 111] Connection refused\n", []),
     ],

@@ -16,8 +16,10 @@ _FORESEEN_TEXTS = (
 )
 # Started while the database is away: it says so and ends with 1, and whoever supervises it starts it again.
 _FORESEEN_ENDS = ("The database does not answer: ", "Application startup failed. Exiting.")
+_FORESEEN_ERRORS = ("comfylabel.errors.Unavailable: The database does not answer: ",)
 
-_BETWEEN_TRACEBACKS = ("During handling of the above", "The above exception was", "DETAIL: ", "HINT: ", "future: ")
+_CHAINS = ("During handling of the above exception", "The above exception was the direct cause")
+_GOES_ON = ("DETAIL: ", "HINT: ", "future: ")
 
 _POSTGRES = re.compile(r"(?:PANIC|ERROR): .*|.*\bwas terminated by signal .*|.*deadlock detected.*")
 
@@ -37,18 +39,22 @@ def is_foreseen_end(status: int | None, last_words: str) -> bool:
 
 def of_log(text: str) -> Iterator[str]:
     """JSON lines of our own, and what libraries say in plain text, with a traceback or without."""
-    said, trace = "", False
-    for line in text.splitlines():
-        if line.startswith('{"'):
-            said, trace = "", False
-            yield from _of_event(line)
+    said = error = ""  # `error`: the last one of a traceback, unless another is to follow from it
+    is_trace = False
+    for line in [*text.splitlines(), "{}"]:
+        if line.startswith(_CHAINS):
+            error = ""
         elif line.startswith("Traceback "):
-            trace = True
-        elif trace and line and not line.startswith(" "):
-            trace = False
-            if said not in _FORESEEN_TEXTS:
-                yield f"{said or 'a traceback'} ({line})"
-        elif not trace and line.strip() and not line.startswith(_BETWEEN_TRACEBACKS):
+            is_trace = True
+        elif is_trace and line and not line.startswith(" "):
+            is_trace, error = False, line
+        elif not is_trace and line.strip() and not line.startswith(_GOES_ON):
+            if error and said not in _FORESEEN_TEXTS and not error.startswith(_FORESEEN_ERRORS):
+                yield f"{said or 'a traceback'} ({error})"
+            said = error = ""
+            if line.startswith("{"):
+                yield from _of_event(line)
+                continue
             said = line.strip()
             if not said.startswith((*_FORESEEN_TEXTS, *_FORESEEN_ENDS)):
                 yield said
@@ -59,6 +65,8 @@ def _of_event(line: str) -> Iterator[str]:
         entry = json.loads(line)
     except ValueError:
         return  # cut short by a kill
+    if "event" not in entry:
+        return
     trace = entry.get("exception") or entry.get("traceback")
     if trace:
         yield f"{entry['event']} ({trace.strip().splitlines()[-1]})"

@@ -7,6 +7,7 @@ import pytest
 
 from comfylabel.db.embedded import EmbeddedPostgres
 from comfylabel.db.pool import AWAY, Database
+from comfylabel.errors import Unavailable
 from tests.support.waiting import until
 
 
@@ -100,6 +101,11 @@ async def test_a_server_without_a_connection_left_is_away(tmp_path):
         for connection in taken:
             await connection.close()
         await postgres.stop()
+
+
+async def test_a_database_that_is_away_is_said_in_words(tmp_path):
+    with pytest.raises(Unavailable, match="The database does not answer: "):
+        await Database.connect(f"postgresql:///postgres?host={tmp_path}")
 
 
 async def test_it_closes_although_the_server_says_nothing_any_more(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ import asyncpg
 import orjson
 import structlog
 
+from comfylabel.errors import Unavailable
+
 log = structlog.get_logger()
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
@@ -42,15 +44,19 @@ class Database:
     async def connect(cls, url: str, *, min_size: int = 1, max_size: int = 16, by_index: bool = False) -> "Database":
         """`by_index`: for statements that touch a few rows each. A prepared statement keeps the plan that it was made
         with: of a table that held nothing then, to read it from end to end, which is no good plan an hour later.
+        Raises Unavailable.
         """
-        pool = await asyncpg.create_pool(
-            url,
-            min_size=min_size,
-            max_size=max_size,
-            init=_prepare_by_index if by_index else set_codecs,
-            reset=_nothing_to_reset,
-            server_settings={"timezone": "UTC", "application_name": "comfylabel"},
-        )
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=min_size,
+                max_size=max_size,
+                init=_prepare_by_index if by_index else set_codecs,
+                reset=_nothing_to_reset,
+                server_settings={"timezone": "UTC", "application_name": "comfylabel"},
+            )
+        except (*AWAY, TimeoutError) as error:
+            raise Unavailable(f"The database does not answer: {error}") from error
         return cls(pool, url)
 
     async def close(self) -> None:
