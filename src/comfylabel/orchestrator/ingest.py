@@ -111,17 +111,7 @@ class Ingester:
         """`key_for(sha256, extension)` names it. Raises BrokenImage, StoreUnavailable or a WorkerError."""
         async with self._place(client), AsyncExitStack() as held:
             rendered, sha256 = await self._fetch(client, image, held)
-            key = key_for(sha256, rendered.format)
-            stored = StoredImage(
-                key,
-                thumbnail_key(key),
-                tile_key(key),
-                preview_key(key),
-                sha256,
-                sum(map(len, rendered.pieces)),
-                rendered.width,
-                rendered.height,
-            )
+            stored = _stored(key_for(sha256, rendered.format), rendered, sha256)
             await reached("before_put")
             await self._store.put_all(_objects(stored, rendered), executor=self._threads)
             await reached("after_put")
@@ -217,13 +207,21 @@ def _render(data: bytes | mmap) -> tuple[Rendered, str]:
     return rendered, digest.hexdigest()
 
 
+def _stored(key: str, rendered: Rendered, sha256: str) -> StoredImage:
+    """A smaller version that is the same as a still smaller one lies under that one's key."""
+    small = thumbnail_key(key)
+    middle = small if rendered.tile is rendered.thumbnail else tile_key(key)
+    large = middle if rendered.preview is rendered.tile else preview_key(key)
+    length = sum(map(len, rendered.pieces))
+    return StoredImage(key, small, middle, large, sha256, length, rendered.width, rendered.height)
+
+
 def _objects(stored: StoredImage, rendered: Rendered) -> list[Object]:
-    return [
-        Object(key, pieces, content_type(key))
-        for key, pieces in (
-            (stored.thumbnail_key, [rendered.thumbnail]),
-            (stored.tile_key, [rendered.tile]),
-            (stored.preview_key, [rendered.preview]),
-            (stored.key, rendered.pieces),
-        )
-    ]
+    """Each key once."""
+    contents: dict[str, Sequence[bytes | memoryview]] = {
+        stored.thumbnail_key: [rendered.thumbnail],
+        stored.tile_key: [rendered.tile],
+        stored.preview_key: [rendered.preview],
+        stored.key: rendered.pieces,
+    }
+    return [Object(key, pieces, content_type(key)) for key, pieces in contents.items()]

@@ -6,6 +6,7 @@
     tasks/{task_id}/2026/11/22/ab/ab12....1024.webp      its preview
     tasks/{task_id}/pilot/{pilot_id}/01.png              an image of a pilot
 
+An image that fits into a smaller version's size has none of the larger ones: their keys are that one's.
 A key is relative to the store: a store that moves takes its images along, and the database need not change.
 """
 

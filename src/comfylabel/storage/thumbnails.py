@@ -72,10 +72,7 @@ def render(data: bytes | mmap) -> Rendered:
         stripped: Sequence[bytes | memoryview] = kept if isinstance(data, mmap) else [b"".join(kept)]
         with _loaded(stripped, image_format) as image:
             width, height = _size(image)
-            preview = _decode(image)
-        large = _webp(preview)
-        tile, middle = _smaller(preview, large, TILE_PIXELS)
-        _, small = _smaller(tile, middle, THUMBNAIL_PIXELS)  # 3 ms less than from the preview
+            small, middle, large = _smaller_versions(_at_most_a_preview(image))
         return Rendered(image_format, stripped, small, middle, large, width, height)
     except DamagedError as error:
         raise BrokenImage(f"The worker's image is damaged: {error}.") from error
@@ -93,15 +90,30 @@ def _size(image: pyvips.Image) -> tuple[int, int]:
     return width, height
 
 
-def _decode(image: pyvips.Image) -> pyvips.Image:
-    """Every line is decoded, only a preview's worth of pixels is ever held.
+def _at_most_a_preview(image: pyvips.Image) -> pyvips.Image:
+    """What will be decoded line by line, to no more pixels than a preview has.
 
     Not `thumbnail_buffer`: it is silent about an image cut in half (seen with libvips 8.18.7).
     """
+    has_profile = "icc-profile-data" in image.get_fields()
+    is_plain = (image.format, image.interpretation) == ("uchar", "srgb") and not has_profile
+    if is_plain and max(image.width, image.height) <= PREVIEW_PIXELS:
+        return image  # a thumbnail of that is the same, and sets up ten operations for it
     # Only where there is a profile: converting from sRGB to sRGB would cost seven times the decoding.
-    colours = {"output_profile": "srgb"} if "icc-profile-data" in image.get_fields() else {}
-    small = image.thumbnail_image(PREVIEW_PIXELS, height=PREVIEW_PIXELS, size="down", no_rotate=True, **colours)
-    return small.copy_memory()
+    colours = {"output_profile": "srgb"} if has_profile else {}
+    return image.thumbnail_image(PREVIEW_PIXELS, height=PREVIEW_PIXELS, size="down", no_rotate=True, **colours)
+
+
+def _smaller_versions(preview: pyvips.Image) -> tuple[bytes, bytes, bytes]:
+    """Thumbnail, tile and preview, the same object where one that fits is the other. Every line is decoded, once."""
+    if max(preview.width, preview.height) <= THUMBNAIL_PIXELS:
+        only = _webp(preview)  # as it is decoded, without a copy in memory
+        return only, only, only
+    preview = preview.copy_memory()
+    large = _webp(preview)
+    tile, middle = _smaller(preview, large, TILE_PIXELS)
+    _, small = _smaller(tile, middle, THUMBNAIL_PIXELS)  # 3 ms less than from the preview
+    return small, middle, large
 
 
 def _smaller(image: pyvips.Image, encoded: bytes, pixels: int) -> tuple[pyvips.Image, bytes]:
