@@ -64,6 +64,14 @@ async def test_the_last_minutes_count_and_no_earlier_ones(database, task):
     assert (await only(database, minutes=60)).images == 1300
 
 
+async def test_what_was_before_a_worker_was_added_is_none_of_its_time(database, task):
+    """Its first minute began before it was there."""
+    await database.pool.execute("update workers set created_at = now()")
+    await note(database, task, 1, submissions=1, images=8, busy_seconds=0.5)
+    activity = await only(database)
+    assert activity.active <= activity.window
+
+
 async def test_what_runs_now_is_work_long_before_it_ends(database, task):
     await submit(database, task, "accepted", "20 minutes")
     activity = await only(database)

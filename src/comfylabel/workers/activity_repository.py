@@ -60,7 +60,7 @@ select w.id, w.name, w.enabled, w.reason, w.current_queue_len, w.max_concurrent_
   coalesce(m.busy, 0) + case when w.status = 'HEALTHY' and h.running_since is not null
     then extract(epoch from now() - greatest(h.running_since, m.last, since.moment)) else 0 end::float8 as busy,
   greatest(1, extract(epoch from now() - greatest(since.moment, w.created_at)))::float8 as window,
-  greatest(1, extract(epoch from now() - greatest(since.moment, m.first)))::float8 as active,
+  greatest(1, extract(epoch from now() - greatest(since.moment, m.first, w.created_at)))::float8 as active,
   coalesce(t.gap_seconds, 0) as gap_seconds,
   {", ".join(f"coalesce(t.{column}, 0) as {column}" for column in GAP_COLUMNS)}
 from workers w cross join since
