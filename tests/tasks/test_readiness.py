@@ -149,8 +149,7 @@ async def test_the_last_able_worker_that_has_just_died_runs_nothing(database, wo
     with pytest.raises(NoHealthyWorker) as refused:
         await Readiness(database, inventories, silent).able_workers(workflow)
     assert refused.value.message == (
-        "No healthy worker can run this workflow: dead does not answer: Connection refused, "
-        "poor lacks the node KSampler."
+        "No healthy worker can run this workflow: dead is unhealthy: Connection refused, poor lacks the node KSampler."
     )
     assert asked == ["dead"]
 

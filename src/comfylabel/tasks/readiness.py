@@ -121,7 +121,7 @@ class Readiness:
 
         async def ask(worker: Worker) -> bool:
             if why := await self._why_silent(worker):
-                silent[worker.id] = f"does not answer: {why.rstrip('.')}"
+                silent[worker.id] = f"is unhealthy: {why.rstrip('.')}"
             return worker.id not in silent
 
         asking = [asyncio.create_task(ask(worker)) for worker in workers]
