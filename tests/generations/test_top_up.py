@@ -58,6 +58,17 @@ async def test_it_says_when_every_pending_chunk_has_a_job(database):
         assert (last.added, last.is_dry) == (2, True)
 
 
+async def test_chunks_that_always_fail_do_not_keep_out_those_that_come_after_them(database):
+    """Their jobs wait for another try: until then the window is there for others."""
+    async with database.transaction() as connection:
+        task = await running_task(connection, slots=2)
+        first = await refill(connection, task.id)
+        await connection.execute("update pgqueuer set attempts = 1, execute_after = now() + interval '5 minutes'")
+        second = await refill(connection, task.id)
+        assert (first.added, second.added) == (4, 4)
+        assert max(Counter(await jobs(connection)).values()) == 1
+
+
 @pytest.mark.parametrize("state", ["FROZEN", "DONE", "FAILED"])
 async def test_only_a_running_task_gets_jobs(database, state):
     async with database.transaction() as connection:

@@ -1,16 +1,27 @@
 """Who waits for a slot and who gets it: the loop behind every submission, on real workers and a real database."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import pytest
+from pgqueuer.models import Job
 
 from comfylabel.comfy.simulator import Simulator, running_simulator
-from comfylabel.orchestrator import queue_gate
+from comfylabel.db.jobs import _Queries
+from comfylabel.db.pool import Connection, Database
+from comfylabel.orchestrator import queue_gate, yielding
 from comfylabel.orchestrator.dispatcher import Dispatcher
+from comfylabel.orchestrator.process import Orchestrator
 from tests.pipeline.test_exactly_once import check_truth
-from tests.support.pipeline import Line, running_orchestrator
+from tests.support.pipeline import QUICK, Line, running_orchestrator
 from tests.support.waiting import until
+
+# What must happen at once happens without the sweep.
+UNSWEPT = replace(QUICK, sweep_seconds=3600)
 
 
 async def test_a_wake_at_the_moment_of_stopping_does_not_keep_it_running():
@@ -182,3 +193,115 @@ async def test_a_reservation_never_passes_the_limit_whatever_the_picture_says(ap
         watcher.cancel()
         await check_truth(line, task, simulator)
     assert deepest <= limit
+
+
+class LosesAnAnswer:
+    """A database whose answer to the first commit gets lost."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._is_lost = False
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        async with self._database.transaction() as connection:
+            yield connection
+        if not self._is_lost:
+            self._is_lost = True
+            raise ConnectionResetError
+
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
+        return self._database.connection()
+
+
+async def test_a_reservation_whose_commit_was_not_answered_is_given_back_at_once(api):
+    """Not by the sweep: until then a worker with one slot would stand still."""
+    line = await Line.of(api)
+    async with (
+        running_simulator() as simulator,
+        running_orchestrator(api.settings, line.database.url, UNSWEPT) as parts,
+    ):
+        parts.dispatcher._database = LosesAnAnswer(parts.database)  # type: ignore[assignment]
+        await line.add_worker(simulator.url)
+        task = await line.frozen_task(prompts=1, seeds=2)
+        await line.run(task)
+        assert (await line.until_ended(task))["state"] == "DONE"
+        await check_truth(line, task, simulator)
+
+
+@asynccontextmanager
+async def picks_nothing(monkeypatch: pytest.MonkeyPatch, *parts: Orchestrator) -> AsyncIterator[None]:
+    """While the block runs these look for no jobs: so it is known who gets them."""
+    dequeue, asleep = _Queries.dequeue, {one.process_id for one in parts}
+
+    async def look(self: _Queries, *args: Any, queue_manager_id: UUID, **options: Any) -> list[Job]:
+        if queue_manager_id in asleep:
+            return []
+        return await dequeue(self, *args, queue_manager_id=queue_manager_id, **options)
+
+    monkeypatch.setattr(_Queries, "dequeue", look)
+    yield
+    asleep.clear()
+
+
+def knows_of_others(parts: Orchestrator) -> bool:
+    """And that the worker can run it."""
+    picture = parts.dispatcher._picture
+    workflows = {one.workflow_id for one in picture.elsewhere}
+    return bool(workflows) and all(
+        picture.knows(workflow) and workflow not in seat.refuses
+        for workflow in workflows
+        for seat in picture.seats(lambda _: False)
+    )
+
+
+async def test_a_higher_priority_goes_first_although_another_process_has_its_jobs(api, monkeypatch):
+    """The one with the lower priority is the first to know of each slot that becomes free."""
+    monkeypatch.setattr(yielding, "LONGEST", 60)
+    line = await Line.of(api)
+    url = line.database.url
+    async with (
+        running_simulator() as simulator,
+        running_orchestrator(api.settings, url) as first,
+        running_orchestrator(api.settings, url) as second,
+    ):
+        simulator.faults.hold_jobs = True
+        await line.add_worker(simulator.url)
+        low, high = await frozen_tasks(line, 6, 3)
+        async with picks_nothing(monkeypatch, second):
+            await line.run(low)
+            await until(lambda: len(simulator.log) == 1 and waiting(first, low) >= 3)
+        async with picks_nothing(monkeypatch, first):
+            await line.call("PATCH", f"/api/tasks/{high}", json={"priority": 5})
+            await line.run(high)
+            await until(lambda: waiting(second, high) == 3 and knows_of_others(first))
+            simulator.faults.hold_jobs = False
+            assert (await line.until_ended(high))["state"] == "DONE"
+        assert (await line.until_ended(low))["state"] == "DONE"
+        assert (await tasks_in_order(line, simulator))[:4] == [low, *[high] * 3]
+
+
+async def test_a_pilot_goes_first_although_another_process_has_its_job(api, monkeypatch):
+    monkeypatch.setattr(yielding, "LONGEST", 60)
+    line = await Line.of(api)
+    url = line.database.url
+    async with (
+        running_simulator() as simulator,
+        running_orchestrator(api.settings, url) as first,
+        running_orchestrator(api.settings, url) as second,
+    ):
+        simulator.faults.hold_jobs = True
+        await line.add_worker(simulator.url)
+        mass = await line.frozen_task(prompts=20, seeds=2)
+        pool = await line.add_pool("color")
+        piloted = (await line.add_task(await line.add_workflow(name="autumn"), [pool], prompts=2, seeds=2))["id"]
+        async with picks_nothing(monkeypatch, second):
+            await line.run(mass)
+            await until(lambda: len(simulator.log) == 1 and waiting(first, mass) >= 3)
+        async with picks_nothing(monkeypatch, first):
+            await line.call("POST", f"/api/tasks/{piloted}/pilot", status=202, headers={"prefer": "respond-async"})
+            await until(lambda: waiting(second, piloted) == 1 and knows_of_others(first))
+            simulator.faults.hold_jobs = False
+            await until(lambda: len(simulator.log) > 1)
+        order = await tasks_in_order(line, simulator)
+        assert order[:2] == [mass, piloted]

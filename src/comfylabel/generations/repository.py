@@ -17,7 +17,10 @@ select t.priority,
        $2 * coalesce((select sum(max_concurrent_jobs) from workers
                       where enabled and removed_at is null), 0) as window_size, j.taken, j.at_work
 from tasks t, lateral (
-  select count(*) as taken, count(*) filter (where dedupe_key <> all ($3::text[])) as at_work from pgqueuer
+  select count(*) as taken,
+         count(*) filter (where dedupe_key <> all ($3::text[]) and not (status = 'queued' and execute_after > now()))
+           as at_work
+  from pgqueuer
   where entrypoint = 'generate' and status in ('queued', 'picked')
   and starts_with(dedupe_key, t.id::text || ':')) j
 where t.id = $1 and t.state = 'RUNNING' and t.paused_at is null
@@ -50,7 +53,8 @@ class Refill:
 async def refill(connection: Connection, task_id: UUID, past: Collection[str] = ()) -> Refill:
     """Give the first pending chunks of a running task a job each, up to its window.
 
-    `past`: keys of jobs that no worker has to do with any more; they take no place of the window.
+    `past`: keys of jobs that no worker has to do with any more; they take no place of the window, and neither do those
+    that have failed and wait for another try: or a few that always fail would keep out all that come after them.
     """
     window = await connection.fetchrow(_WINDOW, task_id, WINDOW_PER_SLOT, list(past))
     if window is None:

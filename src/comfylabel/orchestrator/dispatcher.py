@@ -22,15 +22,20 @@ from comfylabel.orchestrator import queue_gate, steps_repository
 from comfylabel.orchestrator.clock import clock
 from comfylabel.orchestrator.fault_points import reached
 from comfylabel.orchestrator.fleet import Fleet
-from comfylabel.orchestrator.pairing import pair
 from comfylabel.orchestrator.picture import Picture, Refused, TaskNow, nothing_refused
 from comfylabel.orchestrator.queue_gate import Admission
 from comfylabel.orchestrator.schemas import Plan, Submission, Superseded
 from comfylabel.orchestrator.steps_repository import Taken, Wanted
 from comfylabel.orchestrator.workers_repository import Slot
+from comfylabel.orchestrator.yielding import Yielding
 from comfylabel.workers.schemas import Worker
 
 log = structlog.get_logger()
+
+# Whoever is told to stop has some seconds for everything.
+_STOP_SECONDS = 1.0
+# What is heard of another process's submission is written down by that process some 10 ms later.
+_NOTED_AFTER = 0.1
 
 
 @dataclass(eq=False, slots=True)
@@ -74,6 +79,7 @@ class Dispatcher:
     """`admission` waits for a slot; `gave_back` and `wake` say that one may be free.
 
     `is_behind`: the images that were made wait to be fetched; nothing but pilots is sent before that is done.
+    `process_id`: under which this process picks jobs.
     """
 
     def __init__(
@@ -84,17 +90,21 @@ class Dispatcher:
         poll_seconds: float,
         refused: Refused = nothing_refused,
         is_behind: Callable[[], bool] = lambda: False,
+        process_id: UUID | None = None,
     ) -> None:
         self._database = database
         self._fleet = fleet
         self._poll_seconds = poll_seconds
         self._is_behind = is_behind
-        self._picture = Picture(database, refused, max_age=poll_seconds)
+        self._picture = Picture(database, refused, max_age=poll_seconds, process_id=process_id)
+        self._yielding = Yielding()
         self._waiting: dict[Request, None] = {}  # in the order of arrival
         self._full_until: dict[UUID, float] = {}
         self._arrivals = itertools.count()
         self._wake = asyncio.Event()
         self._attempts: set[asyncio.Task[None]] = set()
+        # Reservations that may stand in the rows and that nobody will send: the answer of the database got lost.
+        self._unused: set[UUID] = set()
 
     async def admission(
         self, plan: Plan, *, attempt: int, only_worker: UUID | None = None, avoid: frozenset[UUID] = frozenset()
@@ -118,6 +128,8 @@ class Dispatcher:
             return  # what this process has there, it follows itself
         else:
             self._picture.doubt()
+            if self._waiting:
+                asyncio.get_running_loop().call_later(_NOTED_AFTER, self.wake)
         self._wake.set()
 
     def gave_back(self, submission: Submission) -> None:
@@ -127,19 +139,43 @@ class Dispatcher:
         self._wake.set()
 
     async def run(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience()):  # wait_for forgets a cancel that meets the wake
-                    await self._wake.wait()
-            self._wake.clear()
-            try:
-                await self._place()
-            except AWAY as error:
-                log.warning("dispatch_paused", reason=f"the database does not answer: {error}")
-                await asyncio.sleep(self._poll_seconds)
-            except Exception:  # without this loop nothing is ever sent again
-                log.exception("dispatch_failed")
-                await asyncio.sleep(self._poll_seconds)
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._patience()):  # wait_for forgets a cancel that meets the wake
+                        await self._wake.wait()
+                self._wake.clear()
+                await self._place_patiently()
+        finally:
+            await self._give_all_back()
+
+    async def _place_patiently(self) -> None:
+        try:
+            await self._drop_unused()
+            await self._place()
+        except AWAY as error:
+            log.warning("dispatch_paused", reason=f"the database does not answer: {error}")
+            await asyncio.sleep(self._poll_seconds)
+        except Exception:  # without this loop nothing is ever sent again
+            log.exception("dispatch_failed")
+            await asyncio.sleep(self._poll_seconds)
+
+    async def _give_all_back(self) -> None:
+        """Slots that are reserved and not used: another process may use them at once, if the database answers."""
+        attempts = list(self._attempts)
+        for attempt in attempts:
+            attempt.cancel()
+        with suppress(TimeoutError, *AWAY):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await asyncio.gather(*attempts, return_exceptions=True)
+                await self._drop_unused()
+
+    async def _drop_unused(self) -> None:
+        if unused := sorted(self._unused):
+            async with self._database.connection() as connection:
+                await steps_repository.drop_reservations(connection, unused)
+            self._unused.difference_update(unused)
+            self._picture.doubt()
 
     def _patience(self) -> float:
         """Until somebody should look again although nothing was heard."""
@@ -148,7 +184,8 @@ class Dispatcher:
         return min(self._poll_seconds, self._picture.seconds_to_refresh(self._workflows()) or self._poll_seconds)
 
     def _workflows(self) -> set[UUID]:
-        return {request.workflow_id for request in self._waiting}
+        elsewhere = {one.workflow_id for one in self._picture.elsewhere}
+        return elsewhere | {request.workflow_id for request in self._waiting}
 
     async def _place(self) -> None:
         if not any(not request.is_trying for request in self._waiting):
@@ -158,11 +195,14 @@ class Dispatcher:
         idle = [
             request
             for request in self._waiting
-            if not (request.is_trying or request.admitted.done()) and (request.is_pilot or not is_behind)
+            if not (request.is_trying or request.admitted.done())
+            and (request.is_pilot or not is_behind)
+            and self._picture.knows(request.workflow_id)
         ]
         moment = clock()
         seats = self._picture.seats(lambda worker_id: self._full_until.get(worker_id, 0) > moment)
-        if pairs := pair(idle, seats, self._picture.held):
+        elsewhere = [one for one in self._picture.elsewhere if self._picture.knows(one.workflow_id)]
+        if pairs := self._yielding.pairs(idle, elsewhere, seats, self._picture.held, moment):
             await self._reserve(pairs)
 
     async def _look_again(self) -> None:
@@ -175,13 +215,17 @@ class Dispatcher:
         for request in self._waiting:
             if request.only_worker not in {None, *self._picture.enabled}:
                 request.refuse(WorkerGone("The worker that it runs on was disabled or removed meanwhile."))
-            if not request.is_pilot:
+            if not request.is_pilot and request.task_id in tasks:  # others have come while it was read
                 _follow_task(request, now.get(request.task_id))
 
     async def _reserve(self, pairs: Sequence[tuple[Request, Worker]]) -> None:
         wanted = [Wanted(uuid.uuid4(), worker.id, request.plan, request.attempt) for request, worker in pairs]
-        async with self._database.transaction() as connection:
-            taken = await steps_repository.reserve(connection, wanted)
+        try:
+            async with self._database.transaction() as connection:
+                taken = await steps_repository.reserve(connection, wanted)
+        except BaseException:
+            self._unused.update(one.submission_id for one in wanted)  # it may have been committed
+            raise
         for (request, worker), one in zip(pairs, wanted, strict=True):
             if one.submission_id not in taken:
                 self._is_full(worker.id)
@@ -220,8 +264,10 @@ class Dispatcher:
     async def _take_back(self, request: Request, submission: Submission) -> None:
         try:
             await queue_gate.withdraw(self._database, submission.id)
-        except AWAY:
-            self._picture.doubt()  # the sweep gives it back
+        except BaseException as error:
+            self._unused.add(submission.id)
+            if not isinstance(error, AWAY):
+                raise
         finally:
             self._picture.gave_back(submission.id)
             request.is_trying = False

@@ -24,7 +24,7 @@ class Waiting(Protocol):
     @property
     def is_pilot(self) -> bool: ...
     @property
-    def priority(self) -> int: ...
+    def priority(self) -> float: ...
     @property
     def arrival(self) -> int: ...
     @property
@@ -65,7 +65,7 @@ class _Turns(Generic[W]):
     """Hands out those that wait in their order, which changes with every one that is placed."""
 
     def __init__(self, waiting: Iterable[W], held: Mapping[UUID, int]) -> None:
-        self._lines: defaultdict[tuple[bool, int, UUID], deque[W]] = defaultdict(deque)
+        self._lines: defaultdict[tuple[bool, float, UUID], deque[W]] = defaultdict(deque)
         for request in sorted(waiting, key=lambda request: request.arrival):
             self._lines[not request.is_pilot, -request.priority, request.task_id].append(request)
         self._held = Counter(held)
@@ -89,7 +89,7 @@ class _Turns(Generic[W]):
     def placed(self, request: W) -> None:
         self._held[request.task_id] += 1
 
-    def _entry(self, line: tuple[bool, int, UUID]) -> tuple[bool, int, int, int, UUID]:
+    def _entry(self, line: tuple[bool, float, UUID]) -> tuple[bool, float, int, int, UUID]:
         is_mass, priority, task_id = line
         return is_mass, priority, self._held[task_id], self._lines[line][0].arrival, task_id
 

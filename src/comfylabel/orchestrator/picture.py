@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from comfylabel.db.pool import Database
+from comfylabel.db.pool import Connection, Database
 from comfylabel.orchestrator import workers_repository
 from comfylabel.orchestrator.clock import clock
 from comfylabel.orchestrator.pairing import Seat
 from comfylabel.orchestrator.workers_repository import Slot
+from comfylabel.orchestrator.yielding import Elsewhere
 from comfylabel.workers.schemas import Worker
 from comfylabel.workers.selection import is_selectable
 
@@ -38,8 +39,11 @@ class TaskNow:
 class Picture:
     """`refresh` reads, `took` and `gave_back` tell it what happened since, `seats` says where is room."""
 
-    def __init__(self, database: Database, refused: Refused, *, max_age: float) -> None:
+    def __init__(self, database: Database, refused: Refused, *, max_age: float, process_id: UUID | None = None) -> None:
         self.enabled: frozenset[UUID] = frozenset()
+        # What waits in other processes, and goes before something that waits here.
+        self.elsewhere: list[Elsewhere] = []
+        self._process_id = process_id
         self._database = database
         self._refused = refused
         self._max_age = max_age
@@ -59,6 +63,10 @@ class Picture:
         """Something has changed that this process does not see by itself."""
         self._is_doubted = True
 
+    def knows(self, workflow_id: UUID) -> bool:
+        """Who refuses it was asked: one that came after the last reading waits for the next."""
+        return workflow_id in self._workflows
+
     def seconds_to_refresh(self, workflows: Collection[UUID]) -> float:
         """0: now. A workflow that nobody has asked about yet needs it at once."""
         age = clock() - self._read_at
@@ -76,6 +84,7 @@ class Picture:
             slots = await workers_repository.slots(connection)
             refusals = await workers_repository.refusals(connection)
             priorities = await workers_repository.tasks_now(connection, list(tasks)) if tasks else {}
+            self.elsewhere = await self._read_elsewhere(connection, priorities)
         self.enabled = frozenset(worker.id for worker in workers)
         self._workers = [worker for worker in workers if is_selectable(worker, now)]
         self._workflows = frozenset(workflows)
@@ -86,6 +95,14 @@ class Picture:
         self._count(slots, known_before)
         self._read_at = clock()
         return {task_id: TaskNow(*task) for task_id, task in priorities.items()}
+
+    async def _read_elsewhere(
+        self, connection: Connection, priorities: Mapping[UUID, tuple[int, bool]]
+    ) -> list[Elsewhere]:
+        if self._process_id is None or not priorities:
+            return []
+        lowest = min(priority for priority, _ in priorities.values())
+        return await workers_repository.waiting_elsewhere(connection, self._process_id, lowest)
 
     def _count(self, slots: Mapping[UUID, Slot], known_before: set[UUID]) -> None:
         """Of what this process took before the reading began, what is not there any more was ended by somebody else."""

@@ -40,7 +40,7 @@ async def drop_stale_reservations(connection: Connection) -> None:
     await connection.execute(_STALE)
 
 
-# What a person has ordered must not depend on one try: a handler that raised is called again, once a sweep.
+# A job that failed is queued again by itself; when that failed too, it is held. Not so what a person has ordered.
 _FAILED_ORDERS = """
 with failed as (
   select id from pgqueuer where status = 'failed' and entrypoint = any($1) for update skip locked
@@ -50,14 +50,14 @@ delete from pgqueuer j using failed where j.id = failed.id returning j.entrypoin
 
 
 async def take_failed_orders(connection: Connection) -> list[PlannedJob]:
-    """Orders whose handler raised, to be enqueued again in this transaction."""
+    """Orders that failed and are held, to be enqueued again in this transaction."""
     return [
         PlannedJob(row["entrypoint"], orjson.loads(row["payload"]), row["priority"], row["dedupe_key"])
         for row in await connection.fetch(_FAILED_ORDERS, ORDERS)
     ]
 
 
-# PgQueuer holds a job whose handler raised. Its work has a new job by then; a week is for whoever looks for the cause.
+# The work of a job that is held has a new one by then; a week is for whoever looks for the cause.
 _FAILED_JOBS = "delete from pgqueuer where status = 'failed' and updated < now() - interval '7 days'"
 
 
@@ -70,6 +70,7 @@ select distinct s.task_id, s.prompt_id, s.chunk, t.priority from submissions s j
 where s.ended_at is null and s.pilot_id is null and s.state <> 'reserved' and not exists (
   select from pgqueuer j where j.status in ('queued', 'picked')
   and j.dedupe_key = s.task_id::text || ':' || s.prompt_id::text || ':' || s.chunk::text)
+order by s.task_id, s.prompt_id, s.chunk
 """
 
 

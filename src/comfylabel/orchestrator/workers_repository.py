@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from comfylabel.db.pool import Connection
+from comfylabel.orchestrator.yielding import Elsewhere
 from comfylabel.workers.repository import list_enabled
 from comfylabel.workers.schemas import Worker
 
@@ -49,6 +50,44 @@ async def refusals(connection: Connection) -> dict[UUID, frozenset[UUID]]:
     for row in await connection.fetch(_REFUSALS):
         found[row["worker_id"]].add(row["workflow_id"])
     return {worker: frozenset(workflows) for worker, workflows in found.items()}
+
+
+# Jobs that others have picked, whose next submission is not reserved yet. Of most only the priority is looked at.
+_CHUNKS_ELSEWHERE = """
+select t.id, t.workflow_id, t.priority, count(*) as waiting
+from pgqueuer j join tasks t on t.id = split_part(j.dedupe_key, ':', 1)::uuid
+cross join lateral (
+  select split_part(j.dedupe_key, ':', 2)::uuid as prompt_id, split_part(j.dedupe_key, ':', 3)::int as number) c
+where j.entrypoint = 'generate' and j.status = 'picked' and j.queue_manager_id <> $1
+  and t.priority > $2 and t.state = 'RUNNING' and t.paused_at is null
+  and exists (select from batches b join generations g on g.batch_id = b.id and g.chunk = c.number
+              where b.prompt_id = c.prompt_id and g.state = 'pending')
+  and not exists (select from submissions s where s.prompt_id = c.prompt_id and s.chunk = c.number
+                  and s.pilot_id is null and s.ended_at is null)
+group by t.id
+"""
+# After its first submission a pilot stays on the worker of that one.
+_PILOTS_ELSEWHERE = """
+select t.id, t.workflow_id, t.priority, (
+  select worker_id from submissions where pilot_id = p.id and state = 'ingested'
+  order by created_at desc limit 1) as worker_id
+from pgqueuer j join pilots p on p.id = split_part(j.dedupe_key, ':', 2)::uuid join tasks t on t.id = p.task_id
+where j.entrypoint = 'pilot' and j.status = 'picked' and j.queue_manager_id <> $1 and p.state = 'running'
+  and not exists (select from submissions s where s.pilot_id = p.id and s.ended_at is null)
+"""
+
+
+async def waiting_elsewhere(connection: Connection, process_id: UUID, lowest: int) -> list[Elsewhere]:
+    """What waits for a slot in other processes: pilots, and submissions of a higher priority than `lowest`."""
+    pilots = await connection.fetch(_PILOTS_ELSEWHERE, process_id)
+    chunks = await connection.fetch(_CHUNKS_ELSEWHERE, process_id, lowest)
+    found = [
+        Elsewhere(row["id"], row["workflow_id"], row["priority"], is_pilot=True, only_worker=row["worker_id"])
+        for row in pilots
+    ]
+    for row in chunks:
+        found += [Elsewhere(row["id"], row["workflow_id"], row["priority"])] * row["waiting"]
+    return found
 
 
 _IS_ENABLED = "select enabled and removed_at is null from workers where id = $1"
