@@ -11,6 +11,8 @@ SUBMISSION_ENDS = {"ingested", "failed", "lost", "cancelled"}
 OUTCOMES = {"execution_error": "error", "out_of_memory": "out_of_memory", "interrupted": "interrupted"}
 # A forgotten submission is told apart from a worker that was silent; an older name of it carried this sentence.
 FORGOTTEN, HAS_FORGOTTEN = "worker_restarted", "forgotten"
+# Of one that the worker never took, by our rows.
+NEVER_THERE = {"network", "proxy_auth", "not_taken"}
 _CLOCKS = 1.0  # seconds by which two clocks of one machine, read one after the other on a busy one, may differ
 
 
@@ -90,6 +92,8 @@ def an_end_is_what_the_worker_says(evidence: Evidence) -> Iterator[str]:
             yield f"submission {identity} failed with {kind}; its worker says {outcomes or 'nothing'}"
         if _is_forgotten(row) and not replay.may_have_forgotten(identity):
             yield f"submission {identity} counts as forgotten; worker {replay.worker.id} knew it all the time"
+        if kind in NEVER_THERE and row["accepted_at"] is None and not replay.may_have_forgotten(identity):
+            yield f"submission {identity} counts as not sent ({kind}); worker {replay.worker.id} had it all the time"
         if kind == "deadline" and row["state"] == "failed" and identity not in replay.began:
             yield f"submission {identity} counts as tried; worker {replay.worker.id} had not begun it"
         if kind == "deadline" and identity in replay.began:

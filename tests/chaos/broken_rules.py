@@ -10,7 +10,9 @@ from weakref import WeakKeyDictionary
 from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.errors import SubmissionUnclear
 from comfylabel.comfy.schemas import HistoryEntry, QueueSnapshot
-from comfylabel.orchestrator import pairing, picture, steps_repository, submission_life
+from comfylabel.orchestrator import generate, pairing, picture, retry_policy, steps_repository, submission_life
+from comfylabel.orchestrator.retry_policy import Failure, FailureKind
+from comfylabel.orchestrator.schemas import SubmissionFailed
 from comfylabel.storage.store import ObjectStore
 
 
@@ -96,6 +98,24 @@ def another_seed_when_sent() -> None:
     _replace(ComfyClient, "submit", submit)
 
 
+def unclear_is_failed() -> None:
+    """A POST without an answer counts as one that did not arrive: the same is sent again under another id."""
+
+    async def settle(_self: Any, _plan: Any, _submission: Any) -> None:
+        raise SubmissionFailed(Failure(FailureKind.NETWORK, "no answer"))
+
+    _replace(submission_life.SubmissionLife, "_settle", settle)
+
+
+def gives_up_early() -> None:
+    """After two retries instead of three."""
+
+    def decide_early(failure: Any, *, retries_used: int, losses: int) -> Any:
+        return retry_policy.decide(failure, retries_used=retries_used + 1, losses=losses)
+
+    _replace(generate, "decide", decide_early)
+
+
 def thrown_away() -> None:
     """Now and then an image is thrown away once it was stored, as a store that keeps no promise does."""
     put_all = ObjectStore.put_all
@@ -118,6 +138,8 @@ RULES: dict[str, Callable[[], None]] = {
         history_before_queue,
         one_too_many,
         another_seed_when_sent,
+        unclear_is_failed,
+        gives_up_early,
         thrown_away,
     )
 }

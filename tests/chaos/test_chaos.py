@@ -23,6 +23,8 @@ async def test_whatever_breaks_nothing_is_lost_doubled_or_made_up(tmp_path, reco
         ("post_at_once_again", ["answer_lost"] * 8, "nothing_is_sent_twice_while_it_is_known"),
         ("another_seed_when_sent", [], "what_was_sent_is_what_the_row_says"),
         ("thrown_away", [], "every_done_image_is_the_stored_file"),
+        ("unclear_is_failed", ["answer_lost"] * 8, "an_end_is_what_the_worker_says"),
+        ("gives_up_early", ["execution_errors"] * 12, "a_prompt_fails_after_three_counted_retries"),
         ("one_too_many", [], "no_worker_is_sent_more_than_its_limit"),
         # With jobs that outlast the first looks.
         ("history_before_queue", [], "an_end_is_what_the_worker_says"),
