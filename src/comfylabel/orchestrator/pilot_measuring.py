@@ -53,8 +53,9 @@ async def watching(client: ComfyClient | None) -> AsyncIterator[list[Device]]:
         yield looks
     finally:
         watch.cancel()
+        await asyncio.wait({watch})  # to suppress what `await watch` raises would be to forget a cancel of this block
         with suppress(asyncio.CancelledError):
-            await watch
+            watch.result()
 
 
 async def _look_over_and_over(client: ComfyClient, looks: list[Device]) -> None:

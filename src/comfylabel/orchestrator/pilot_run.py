@@ -39,6 +39,7 @@ log = structlog.get_logger()
 
 # A submission lost with its worker is sent again this often before the pilot says so.
 LOSSES = 3
+_OUR_FAULT = "The pilot was broken off by a fault of ours, which stands in the log of the orchestrator."
 _PAUSE_AWAY = 1.0
 
 
@@ -117,6 +118,12 @@ class PilotRunner:
             await self._fail(subject, progress, PilotFailed(_in_words(failed.failure), data=progress.to_json()))
         except ComfyLabelError as error:
             await self._fail(subject, progress, error)
+        except AWAY:
+            raise
+        except Exception:  # whoever waits for it in front of a screen shall know, and no worker go on for nobody
+            log.exception("pilot_broken_off", pilot=str(pilot_id))
+            await self.canceller.cancel_pilot(pilot_id)
+            await self._fail(subject, progress, PilotFailed(_OUR_FAULT, data=progress.to_json()))
 
     async def _run(self, subject: Subject, progress: _Progress) -> None:
         plan = subject.plan
