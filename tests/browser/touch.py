@@ -43,8 +43,15 @@ class Touch:
         await self.up()
 
     async def double_tap(self, point: Point) -> None:
-        await self.tap(point)
-        await self.tap(point)
+        """All of it is sent at once when its last moment has come, each with its own: on a machine that is slow to
+        acknowledge the first tap, waiting for that would make two taps of them.
+        """
+        begun = max(self._now + FRAME, time.time())
+        moments = [begun + step * FRAME for step in range(4)]
+        self._now = moments[-1]
+        await asyncio.sleep(self._now - time.time())
+        kinds: list[tuple[str, tuple[Point, ...]]] = [("touchStart", (point,)), ("touchEnd", ())] * 2
+        await asyncio.gather(*(self._dispatch(*kind, at=at) for kind, at in zip(kinds, moments, strict=True)))
 
     async def drag(self, start: Point, end: Point, seconds: float = 0.15, *, leave_at_speed: bool = False) -> None:
         """One finger goes down, moves evenly for so long, comes to rest, and leaves.
@@ -68,8 +75,11 @@ class Touch:
 
     async def _send(self, kind: str, points: tuple[Point, ...]) -> None:
         await asyncio.sleep(max(0.0, self._now - time.time()))
+        await self._dispatch(kind, points, at=self._now)
+
+    async def _dispatch(self, kind: str, points: tuple[Point, ...], at: float) -> None:
         touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
-        await self.cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches, "timestamp": self._now})
+        await self.cdp.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches, "timestamp": at})
 
 
 def _between(start: Point, end: Point, share: float) -> Point:

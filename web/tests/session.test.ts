@@ -65,6 +65,27 @@ test('a double tap zooms: it takes the mark back and answers nothing', async () 
   assert.deepEqual([session.chosen.value, await stored(page)], [null, []]);
 });
 
+test('while a second finger is down nothing is submitted, however long it stays', async () => {
+  const { page, session, browser } = await setUp(5);
+  await page.say((s) => s.tap(2));
+  await browser.clock.pass(200);
+  session.touch(true);
+  await browser.clock.pass(900);
+  assert.deepEqual([page.shown, session.chosen.value], ['b0', 2]);
+  session.touch(false);
+  session.untap();
+  await browser.clock.pass(900);
+  assert.deepEqual([page.shown, await stored(page)], ['b0', []]);
+  await page.say((s) => {
+    s.tap(1);
+    s.touch(true);
+  });
+  await browser.clock.pass(300);
+  session.touch(false);
+  await browser.clock.pass(260);
+  assert.equal(page.shown, 'b1', 'it was no double tap: the answer goes its way');
+});
+
 test('the second half of a double tap does not answer the next batch, however late a slow phone hears of it', async () => {
   const { page, session, browser } = await setUp(5);
   await browser.clock.pass(1_000);

@@ -93,6 +93,26 @@ test('a double tap zooms where it fell and out again; a third tap is a tap', () 
   assert.deepEqual([heard.slice(2), zoom.view], [[['tap', 1_300], 'double'], { z: 1, x: 0, y: 0 }]);
 });
 
+test('how long the second finger rests does not make two taps of a double tap', () => {
+  const { tap, send, heard } = setUp();
+  tap(195, 300, 1_000);
+  send('pointerdown', 195, 300, 1_280);
+  send('pointerup', 195, 300, 1_420);
+  assert.deepEqual(heard, [['tap', 1_000], 'double']);
+});
+
+test('that a finger is down is told before what it means, and that all are up too', () => {
+  const { send, heard, options } = setUp();
+  options.onTouch = (isDown) => heard.push(isDown ? 'down' : 'up');
+  send('pointerdown', 100, 100, 0);
+  send('pointerup', 100, 100, 40);
+  send('pointerdown', 300, 100, 1_000);
+  send('pointerdown', 200, 100, 1_010, { pointerId: 2 });
+  send('pointerup', 200, 100, 1_100, { pointerId: 2 });
+  send('pointercancel', 300, 100, 1_200);
+  assert.deepEqual(heard, ['down', 'up', ['tap', 0], 'down', 'up']);
+});
+
 test('two taps that are far apart in time or place are two taps', () => {
   const { tap, heard } = setUp();
   tap(100, 100, 1_000);

@@ -120,6 +120,7 @@ export class Gestures {
   private firstDown(event: PointerEvent, target: Element): void {
     this.moved = this.pinched = this.pressed = false;
     this.touched = target;
+    this.options.onTouch?.(true);
     this.following = new AbortController();
     // On the page, not on the stage: a finger may leave it, and a mouse sends no moves here while nothing is held.
     const { signal } = this.following;
@@ -188,7 +189,8 @@ export class Gestures {
   private tap(event: PointerEvent, start: Start, touched: Element): void {
     const { stamp, x, y } = this.lastTap;
     const near = Math.hypot(event.clientX - x, event.clientY - y) < DOUBLE_PX;
-    const isDouble = near && event.timeStamp - stamp < DOUBLE_MS;
+    // From finger up to finger down: how long the second one rests says nothing, nor does how late this is heard.
+    const isDouble = near && start.stamp - stamp < DOUBLE_MS;
     // A third tap begins anew.
     this.lastTap = { stamp: isDouble ? -Infinity : event.timeStamp, x: event.clientX, y: event.clientY };
     if (!isDouble) return this.options.onTap?.(touched, start.stamp);
@@ -208,6 +210,7 @@ export class Gestures {
   private letGo(): void {
     this.following.abort();
     clearTimeout(this.pressTimer);
+    if (this.fingers.size > 0 || this.start) this.options.onTouch?.(false);
     this.fingers.clear();
     this.start = null;
     if (this.dragging) this.drag(0);

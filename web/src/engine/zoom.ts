@@ -17,6 +17,8 @@ export interface ZoomOptions {
   onSwipe?(direction: 1 | -1): void;
   /** The finger is this far from where it began; 0 when it let go. */
   onDrag?(dx: number): void;
+  /** A finger is down, or all are up: before anything is made of it. */
+  onTouch?(isDown: boolean): void;
   /** `stamp` is when the finger touched. */
   onTap?(element: Element, stamp: number): void;
   onDouble?(): void;

@@ -26,6 +26,7 @@ export function useFingers(
         else sitting.go(direction);
         belt.enter(direction);
       },
+      onTouch: (isDown) => sitting.touch(isDown),
       onTap: (element, stamp) => {
         if (place(element) >= 0) sitting.tap(place(element), stamp);
       },

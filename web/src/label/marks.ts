@@ -14,6 +14,8 @@ export class Marks {
   readonly rejecting = signal(false);
   readonly mode = signal<'grid' | 'single'>('grid');
   readonly place = signal(0);
+  /** A finger is down: it may be the second one of a double tap, however long it stays. */
+  isTouched = false;
   private readonly later: Later;
   private grace: (() => void) | null = null;
 
@@ -36,7 +38,12 @@ export class Marks {
   mark(place: number, submit: () => void): void {
     this.stopGrace();
     this.chosen.value = place;
+    this.wait(submit);
+  }
+
+  private wait(submit: () => void): void {
     this.grace = this.later(() => {
+      if (this.isTouched) return this.wait(submit);
       this.grace = null;
       submit();
     }, GRACE_MS);

@@ -143,6 +143,10 @@ export class LabelSession implements Sitting {
     this.marks.unmark(this.answering.of(this.shownId.value));
   }
 
+  touch(isDown: boolean): void {
+    this.marks.isTouched = isDown;
+  }
+
   reject(place: number): void {
     if (this.hasPlace(place)) this.marks.reject(place);
   }
@@ -238,12 +242,14 @@ export class LabelSession implements Sitting {
     }
     const rejected = kind === 'choice' ? this.marks.rejected.value : null;
     const client_id = this.world.newId();
-    void this.world.held.forget([batch.batch_id]);
     together(() => {
       this.answering.give(batch, { kind, chosen, rejected, client_id }, this.watch.at(stamp));
       this.queue.advance(this.at.value + 1);
     });
     this.supply.refill();
+    this.world.afterPaint(() => {
+      if (this.answering.has(batch.batch_id)) void this.world.held.forget([batch.batch_id]);
+    });
   }
 
   private async bringBack(batchId: string): Promise<void> {
@@ -285,9 +291,9 @@ export class LabelSession implements Sitting {
     const tried = this.variant.value?.prefetch_batches;
     const [batches, thumbnails] = [tried ?? BATCHES_AHEAD, tried ?? THUMBNAILS_AHEAD];
     const depth = { size: this.size.value, batches, thumbnails, saveData: this.world.saveData() };
-    const jobs = plan(this.batches.value, this.at.value, depth);
-    // Fetching the coming pictures never delays the present one.
-    this.world.afterPaint(() => this.pictures.want(jobs));
+    const [all, at] = [this.batches.value, this.at.value];
+    // Neither finding out which pictures come next nor fetching them delays the present one.
+    this.world.afterPaint(() => this.pictures.want(plan(all, at, depth)));
   }
 
   private isLineBusy(): boolean {

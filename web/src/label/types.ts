@@ -121,6 +121,8 @@ export interface Sitting {
   /** Tap on a picture: marks, and submits after 260 ms unless `untap` is called. */
   tap(place: number, stamp?: number): void;
   untap(): void;
+  /** A finger is down on the pictures, or up again: what it means comes before what a tap has marked. */
+  touch(isDown: boolean): void;
   /** Long press: marks as the rejected one, or takes that back. */
   reject(place: number): void;
   toggleRejecting(): void;
