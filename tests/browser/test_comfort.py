@@ -14,6 +14,7 @@ from tests.browser.touch import Touch, middle_of
 
 DEVICES = pytest.mark.parametrize("device", [PHONE, DESK], ids=["phone-dark", "desk-light"])
 MOST_SHIFT = 0.001
+MOST_HEAP = 10_000_000  # bytes of scripts and what they hold; pictures are beside it
 
 _SMALL_TARGETS = """() => [...document.querySelectorAll('a, button, input, label:has(input), summary')]
   .filter((it) => it.checkVisibility({ visibilityProperty: true, opacityProperty: true }) && !it.closest('[inert]'))
@@ -203,6 +204,57 @@ async def test_nothing_moves_over_twenty_batches(people: People, site: Site, dev
         pytest.approx(0, abs=MOST_SHIFT),
         pytest.approx(0, abs=MOST_SHIFT),
     ]
+
+
+async def test_before_the_next_pictures_are_painted_nothing_else_is_touched(people: People, site: Site):
+    """Rail, numbers and what may not be touched follow a frame later: on a slow phone they would delay the pictures."""
+    sitting = await Sitting.begin(people, await site.add_task(prompts=4), PHONE)
+    await sitting.answer(0, "1")
+    await sitting.shown(1)
+
+    touched = await sitting.page.evaluate(_TOUCHED_BEFORE_PAINT)
+    await sitting.shown(2)
+
+    assert set(touched) == {"prompt-text", "slide"}
+    assert "inert" not in touched["slide"], "it restyles every tile"
+    rail = sitting.page.get_by_role("navigation", name="Batches")
+    await rail.get_by_role("button", name="Batch 2, answered").wait_for()
+    await expect(sitting.page.locator(".count")).to_have_text("3 of 4")
+    assert await sitting.page.locator(".slide[inert]").count() == 2, "the shown one is the one that takes keys"
+
+
+_TOUCHED_BEFORE_PAINT = """async () => {
+  const touched = {};
+  const note = (records) => {
+    for (const { target, type, attributeName } of records) {
+      const element = target.nodeType === 1 ? target : target.parentElement;
+      const part = element.closest('.slide, .prompt-text, .rail, header');
+      (touched[part?.className ?? target.nodeName] ??= []).push(attributeName ?? type);
+    }
+  };
+  const observer = new MutationObserver(note);
+  const all = { subtree: true, childList: true, attributes: true, characterData: true };
+  observer.observe(document.querySelector('main'), all);
+  document.querySelector(".bar [aria-label='Choose A']").click();
+  await new Promise(requestAnimationFrame);
+  observer.disconnect();
+  return touched;
+}"""
+
+
+async def test_a_long_sitting_fits_into_a_small_phone(people: People, site: Site):
+    task = await site.add_task(prompts=31, seeds=2)
+    sitting = await Sitting.begin(people, task, PHONE)
+    for number in range(30):
+        await sitting.answer(number, "t")
+    await sitting.shown(30)
+
+    devtools = await sitting.page.context.new_cdp_session(sitting.page)
+    await devtools.send("HeapProfiler.collectGarbage")
+    await devtools.send("Performance.enable")
+    metrics = (await devtools.send("Performance.getMetrics"))["metrics"]
+
+    assert next(one["value"] for one in metrics if one["name"] == "JSHeapUsedSize") < MOST_HEAP
 
 
 async def test_people_who_want_less_movement(people: People, site: Site):

@@ -254,6 +254,24 @@ async def test_leaving_and_coming_back_in_the_middle(people: People, site: Site)
     await sitting.sent([(0, "tie", None, None), (1, "spam", None, None)])
 
 
+async def test_the_browser_is_asked_once_to_keep_what_waits(people: People, site: Site):
+    """One that is short of room throws away what nobody asked it to keep."""
+    task = await site.add_task(prompts=3)
+    page = await people.visitor()
+    await page.add_init_script("window.asked = 0; navigator.storage.persist = async () => (asked += 1) > 0")
+    await people.sign_in(page, await site.add_person())
+    await page.goto(f"/label/{task.id}")
+    sitting = Sitting(page, site, task)
+    await sitting.shown(0)
+    assert await page.evaluate("asked") == 0, "not before there is something to keep"
+
+    await sitting.answer(0, "t")
+    await sitting.answer(1, "s")
+    await sitting.sent([(0, "tie", None, None), (1, "spam", None, None)])
+
+    assert await page.evaluate("asked") == 1
+
+
 async def test_a_clock_that_is_wrong(people: People, site: Site):
     """Two hours ahead every lease seems over, a year behind none has begun: the server's time counts."""
     task = await site.add_task(prompts=4, overlap=2)

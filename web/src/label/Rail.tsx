@@ -13,9 +13,11 @@ const STEP = 50;
 interface RailProps {
   sitting: Sitting;
   settled: ReadonlySignal<number>;
+  /** A frame later than the pictures, too. */
+  answers: Sitting['answers'];
 }
 
-export function Rail({ sitting, settled }: RailProps) {
+export function Rail({ sitting, settled, answers }: RailProps) {
   const single = sitting.mode.value === 'single';
   return (
     <div class="rail-row">
@@ -23,28 +25,28 @@ export function Rail({ sitting, settled }: RailProps) {
         <Line path={single ? LINES.grid : LINES.single} size={22} />
         <span class="unseen">{single ? 'All pictures' : 'One picture at a time'}</span>
       </button>
-      {single ? <Candidates sitting={sitting} /> : <Batches sitting={sitting} settled={settled} />}
+      {single ? <Candidates sitting={sitting} /> : <Batches sitting={sitting} settled={settled} answers={answers} />}
     </div>
   );
 }
 
-function Batches({ sitting, settled }: RailProps) {
+function Batches({ sitting, settled, answers }: RailProps) {
   const batches = sitting.batches.value;
   const at = settled.value;
   const first = Math.max(0, at - AROUND);
   return (
     <Belt label="Batches" count={batches.length} at={at}>
       {batches.slice(first, at + AROUND + 1).map((batch, step) => (
-        <BatchButton key={batch.batch_id} sitting={sitting} batch={batch} index={first + step} settled={settled} />
+        <BatchButton key={batch.batch_id} {...{ sitting, batch, settled, answers }} index={first + step} />
       ))}
     </Belt>
   );
 }
 
 function BatchButton(props: RailProps & { batch: Batch; index: number }) {
-  const { sitting, batch, index, settled } = props;
+  const { sitting, batch, index, settled, answers } = props;
   const isCurrent = useComputed(() => settled.value === index);
-  const answered = useComputed(() => sitting.answers.value.has(batch.batch_id));
+  const answered = useComputed(() => answers.value.has(batch.batch_id));
   // No picture is fetched for the rail: it shows those that are here.
   const here = useComputed(() => isCurrent.value || answered.value || sitting.isHere(batch, 0, 'thumbnails'));
   const seen = useRef(false);

@@ -32,6 +32,8 @@ export function Screen({ sitting }: { sitting: Sitting }) {
     if (sheet.value === shown) sheet.value = next;
   };
   const settled = useSettled(sitting.at);
+  const answers = useSettled(sitting.answers);
+  const progress = useSettled(sitting.progress);
   const working = useComputed(() => sitting.phase.value === 'work').value;
   useEffect(() => stayAwake(), []);
   useEffect(() => wearTheme(), []);
@@ -41,11 +43,11 @@ export function Screen({ sitting }: { sitting: Sitting }) {
   return (
     <main class="labelling" data-phase={sitting.phase} data-mode={sitting.mode}>
       <h1 class="unseen">Which picture is best?</h1>
-      <Top sitting={sitting} settled={settled} open={open} />
+      <Top sitting={sitting} progress={progress} open={open} />
       {working ? (
         <>
           <Stage sitting={sitting} settled={settled} zoom={zoom} />
-          <Rail sitting={sitting} settled={settled} />
+          <Rail sitting={sitting} settled={settled} answers={answers} />
           <Bar sitting={sitting} />
         </>
       ) : (
@@ -62,7 +64,7 @@ export function Screen({ sitting }: { sitting: Sitting }) {
 }
 
 /** The same value one frame later: what follows it never delays the picture. */
-function useSettled(source: ReadonlySignal<number>): ReadonlySignal<number> {
+function useSettled<T>(source: ReadonlySignal<T>): ReadonlySignal<T> {
   const settled = useSignal(source.peek());
   useSignalEffect(() => {
     const value = source.value;

@@ -33,17 +33,15 @@ export function Stage({ sitting, settled, zoom }: StageProps) {
   usePainted(sitting, settled, stage);
   useFocusThatFollows(settled, stage);
   const batches = sitting.batches.value;
+  // Whoever goes one batch on changes none of these: nothing is rendered before that is painted.
+  const afar = useComputed(() => (Math.abs(sitting.at.value - settled.value) > 1 ? sitting.at.value : null));
   return (
     <div class="stage" ref={stage} data-rejecting={sitting.rejecting} data-mode={sitting.mode}>
       <div class="strip" ref={strip}>
         {box.value &&
-          mounted(settled.value, sitting.at.value).map((index) => {
+          mounted(settled.value, afar.value).map((index) => {
             const batch = batches[index];
-            return (
-              batch && (
-                <Slide key={batch.batch_id} sitting={sitting} batch={batch} index={index} box={box} close={close} />
-              )
-            );
+            return batch && <Slide key={batch.batch_id} {...{ sitting, settled, batch, index, box, close }} />;
           })}
       </div>
       <Hint sitting={sitting} />
@@ -52,21 +50,23 @@ export function Stage({ sitting, settled, zoom }: StageProps) {
 }
 
 /** What stood before a change stays until it is over. */
-function mounted(settled: number, at: number): number[] {
+function mounted(settled: number, afar: number | null): number[] {
   const around = [settled - 1, settled, settled + 1];
-  return around.includes(at) ? around : [...around, at];
+  return afar === null ? around : [...around, afar];
 }
 
 interface SlideProps {
   sitting: Sitting;
+  settled: ReadonlySignal<number>;
   batch: Batch;
   index: number;
   box: ReadonlySignal<Box | null>;
   close: ReadonlySignal<string | null>;
 }
 
-function Slide({ sitting, batch, index, box, close }: SlideProps) {
-  const step = useComputed(() => Math.max(-2, Math.min(2, index - sitting.at.value)));
+function Slide({ sitting, settled, batch, index, box, close }: SlideProps) {
+  // What lies further back stays where it is, under the one that has just been left: it is taken away a frame later.
+  const step = useComputed(() => Math.max(-1, Math.min(2, index - sitting.at.value)));
   const away = useComputed(() => step.value !== 0);
   // What comes next is put up when it is here: what is shown needs the line.
   const here = useComputed(() => step.value <= 0 || (step.value === 1 && sitting.ahead.value));
@@ -81,7 +81,8 @@ function Slide({ sitting, batch, index, box, close }: SlideProps) {
       data-batch={batch.batch_id}
       data-step={step}
       data-shown={useComputed(() => (away.value ? undefined : ''))}
-      inert={away}
+      // What is drawn is not touched by it, and the style of everything inside is: it follows a frame later.
+      inert={useComputed(() => settled.value !== index)}
       style={{ '--columns': grid.columns, '--width': px(grid.width), '--height': px(grid.height) }}
     >
       {batch.slot_order.map((_, place) => (
@@ -177,9 +178,11 @@ function useFocusThatFollows(settled: ReadonlySignal<number>, stage: { current: 
   }, []);
   useSignalEffect(() => {
     void settled.value;
-    if (place.current === undefined || document.activeElement !== document.body) return;
+    const at = document.activeElement;
+    if (place.current === undefined || (at !== document.body && !at?.closest('.slide:not([data-shown])'))) return;
     const tile = stage.current?.querySelector(`[data-shown] [data-place="${place.current}"] button`);
-    if (tile instanceof HTMLElement) tile.focus({ preventScroll: true });
+    // The slide takes the focus once it is no longer inert, and that follows `settled` too.
+    if (tile instanceof HTMLElement) queueMicrotask(() => tile.focus({ preventScroll: true }));
   });
 }
 

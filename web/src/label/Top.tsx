@@ -3,15 +3,16 @@ import { Fragment } from 'preact';
 import { useComputed, type ReadonlySignal } from '@preact/signals';
 import { Line, LINES } from '../ui/Line.tsx';
 import type { SheetName } from './Screen.tsx';
-import type { Sitting } from './types.ts';
+import type { Progress, Sitting } from './types.ts';
 
 interface TopProps {
   sitting: Sitting;
-  settled: ReadonlySignal<number>;
+  /** A frame later than the pictures. */
+  progress: ReadonlySignal<Progress>;
   open: (sheet: SheetName) => void;
 }
 
-export function Top({ sitting, settled, open }: TopProps) {
+export function Top({ sitting, progress, open }: TopProps) {
   return (
     <header class="label-top">
       <a class="button quiet square" href="/label" aria-label="Back to the list">
@@ -25,7 +26,7 @@ export function Top({ sitting, settled, open }: TopProps) {
         <span class="unsent" role="status">
           {useComputed(() => (sitting.held.value && sitting.unsent.value > 0 ? `${sitting.unsent.value} unsent` : ''))}
         </span>
-        <Count sitting={sitting} settled={settled} />
+        <Count sitting={sitting} progress={progress} />
         <button class="button quiet square keys-button" aria-label="Keys" onClick={() => open('keys')}>
           <Line path={LINES.keys} size={20} />
         </button>
@@ -33,13 +34,13 @@ export function Top({ sitting, settled, open }: TopProps) {
           <Line path={LINES.settings} size={20} />
         </button>
       </div>
-      <Progress sitting={sitting} />
+      <ProgressLine progress={progress} />
     </header>
   );
 }
 
 /** Two lines stand; the rest is in a sheet, with all else that may be known of the pictures. */
-function Prompt({ sitting, open }: Omit<TopProps, 'settled'>) {
+function Prompt({ sitting, open }: Omit<TopProps, 'progress'>) {
   const batch = sitting.current.value;
   return (
     <button
@@ -58,14 +59,13 @@ function Prompt({ sitting, open }: Omit<TopProps, 'settled'>) {
   );
 }
 
-function Count({ sitting, settled }: Omit<TopProps, 'open'>) {
+function Count({ sitting, progress }: Omit<TopProps, 'open'>) {
   // Told once the batch stands, not while somebody runs through the rail.
   const said = useComputed(() => {
-    void settled.value;
-    const { position, total } = sitting.progress.value;
+    const { position, total } = progress.value;
     return sitting.current.value && total > 0 ? `Batch ${position} of ${total}` : '';
   });
-  const room = Math.max(11, 2 * String(sitting.progress.value.total).length + 3);
+  const room = Math.max(11, 2 * String(progress.value.total).length + 3);
   return (
     <>
       <span class="count" aria-hidden="true" style={{ '--room': `${room}ch` }}>
@@ -78,12 +78,12 @@ function Count({ sitting, settled }: Omit<TopProps, 'open'>) {
   );
 }
 
-function Progress({ sitting }: { sitting: Sitting }) {
+function ProgressLine({ progress }: Pick<TopProps, 'progress'>) {
   return (
     <progress
       class="label-progress"
-      value={useComputed(() => sitting.progress.value.mine)}
-      max={useComputed(() => Math.max(sitting.progress.value.total, 1))}
+      value={useComputed(() => progress.value.mine)}
+      max={useComputed(() => Math.max(progress.value.total, 1))}
       aria-label="Batches that you have labelled"
     />
   );
