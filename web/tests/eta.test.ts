@@ -57,6 +57,11 @@ test('speed has the unit in which it is not a tiny number', () => {
   assert.equal(rate(0.5), '30 images/min');
   assert.equal(rate(0.001), '3.6 images/h');
   assert.deepEqual(
+    [rate(1.2, 1.2), rate(0.65, 1.2), rate(0.01, 1.2), rate(0, 1.2), rate(0.00001)],
+    ['1.2 images/s', '0.7 images/s', 'under 0.1 images/s', '0 images/s', 'under 0.1 images/h'],
+    'side by side in one unit',
+  );
+  assert.deepEqual(
     [seconds(0.04), seconds(3.12), seconds(45.2), seconds(150)],
     ['under 0.1 s', '3.1 s', '45 s', '2.5 min'],
   );

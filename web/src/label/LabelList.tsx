@@ -6,7 +6,7 @@ import { Icon } from '../ui/Icon';
 import { recall, remember } from '../ui/memory';
 import { Notice } from '../ui/Notice';
 import { usePoll } from '../ui/poll';
-import { some } from '../ui/words';
+import { count, some } from '../ui/words';
 import { mail } from './mail.ts';
 import { labelTasks } from './list.ts';
 import { isGenerating, reachable, titleOf, type LabelTask } from './server';
@@ -90,7 +90,7 @@ function LabelCard({ task, unsent }: { task: LabelTask; unsent: number }) {
           {title}
         </h2>
         <p class="soft">
-          {task.done_by_me} of {some(total, 'batch', 'batches')} labelled by you
+          {count(task.done_by_me)} of {some(total, 'batch', 'batches')} labelled by you
           {unsent > 0 && <span class="card-unsent"> · {unsent} unsent</span>}
         </p>
         <progress value={task.done_by_me} max={Math.max(total, 1)} aria-label={`Labelled by you: ${title}`} />
@@ -103,7 +103,9 @@ function LabelCard({ task, unsent }: { task: LabelTask; unsent: number }) {
       ) : (
         <p class="soft standing">
           <Icon name={isGenerating(task) ? 'waiting' : 'done'} />
-          {isGenerating(task) ? `${task.batches - task.ready_batches} more are being made` : 'All labelled'}
+          {isGenerating(task)
+            ? `${some(task.batches - task.ready_batches, 'more is', 'more are')} being made`
+            : 'All labelled'}
         </p>
       )}
     </>

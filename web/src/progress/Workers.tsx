@@ -27,6 +27,7 @@ export function Workers({ task }: { task: Task }) {
   if (!workers.value) return null;
   const rows = inOrder(workers.value);
   const shown = all.value ? rows : rows.slice(0, SHOWN);
+  const fastest = Math.max(...rows.map((one) => one.images_per_second ?? 0));
   return (
     <section class="card" aria-labelledby="workers">
       <h2 id="workers">Workers</h2>
@@ -34,7 +35,7 @@ export function Workers({ task }: { task: Task }) {
       {rows.length > 0 && (
         <ul class="rows workers">
           {shown.map((worker) => (
-            <Row key={worker.worker_id} worker={worker} />
+            <Row key={worker.worker_id} worker={worker} fastest={fastest} />
           ))}
         </ul>
       )}
@@ -55,7 +56,7 @@ const ICONS: Record<Standing, IconName> = {
   'Switched off': 'pause',
 };
 
-function Row({ worker }: { worker: TaskWorker }) {
+function Row({ worker, fastest }: { worker: TaskWorker; fastest: number }) {
   const standing = standingOf(worker);
   return (
     <li class="worker" data-standing={standing}>
@@ -68,7 +69,7 @@ function Row({ worker }: { worker: TaskWorker }) {
       {(standing === 'Working' || standing === 'Able') && <Busy name={worker.name} share={worker.utilisation} />}
       <p class="numbers">
         {worker.held > 0 && <span>{count(worker.held)} in hand</span>}
-        {worker.images_per_second !== null && <span>{rate(worker.images_per_second)}</span>}
+        {worker.images_per_second !== null && <span>{rate(worker.images_per_second, fastest)}</span>}
         {worker.seconds_per_image !== null && <span>{seconds(worker.seconds_per_image)} each</span>}
         {worker.images > 0 && <span>{count(worker.images)} made</span>}
         {worker.failures > 0 && (

@@ -37,10 +37,11 @@ export function doneBetween({ low, high }: Range, now: Date): string {
   return `done between ${[from, to].map((time) => `${day(time, now)}${clock(time)}`).join(' and ')}`;
 }
 
-/** "2.6 images/s", "40 images/min", "12 images/h" */
-export function rate(perSecond: number): string {
+/** "2.6 images/s", "40 images/min", "12 images/h". What is compared has one unit: that of the fastest. */
+export function rate(perSecond: number, fastest = perSecond): string {
   const [value, unit] =
-    perSecond >= 1 ? [perSecond, 's'] : perSecond * 60 >= 1 ? [perSecond * 60, 'min'] : [perSecond * 3600, 'h'];
+    fastest >= 1 ? [perSecond, 's'] : fastest * 60 >= 1 ? [perSecond * 60, 'min'] : [perSecond * 3600, 'h'];
+  if (value > 0 && value < 0.1) return `under 0.1 images/${unit}`;
   const number = value < 10 ? short(value) : count(Math.round(value));
   return `${number} ${number === '1' ? 'image' : 'images'}/${unit}`;
 }

@@ -11,10 +11,12 @@ import { failuresInWords, idle } from './words';
 interface Props {
   worker: Worker;
   done: Activity | undefined;
+  /** Images a second of the fastest of all. */
+  fastest: number;
   changed: (worker: Worker) => void;
 }
 
-export function WorkerRow({ worker, done, changed }: Props) {
+export function WorkerRow({ worker, done, fastest, changed }: Props) {
   const busy = useSignal(false);
   const told = useSignal<string | null>(null);
   const refused = useSignal<string | null>(null);
@@ -50,7 +52,7 @@ export function WorkerRow({ worker, done, changed }: Props) {
       </p>
       {worker.status === 'UNHEALTHY' && worker.reason && <p class="why-not">{worker.reason}</p>}
       {done && <Busy name={worker.name} share={done.utilisation} />}
-      <Doing worker={worker} done={done} />
+      <Doing worker={worker} done={done} fastest={fastest} />
       {refused.value && (
         <p class="refused" role="alert">
           <Icon name="warning" /> {refused.value}
@@ -103,14 +105,14 @@ function Health({ worker }: { worker: Worker }) {
   );
 }
 
-function Doing({ worker, done }: { worker: Worker; done: Activity | undefined }) {
+function Doing({ worker, done, fastest }: Omit<Props, 'changed'>) {
   return (
     <p class="numbers">
       <span>
         {count(worker.held)} in hand, {count(worker.max_concurrent_jobs)} sent at a time
       </span>
       {worker.current_queue_len > 0 && <span>{count(worker.current_queue_len)} in its queue</span>}
-      {done?.images_per_second ? <span>{rate(done.images_per_second)}</span> : null}
+      {done?.images_per_second ? <span>{rate(done.images_per_second, fastest)}</span> : null}
       {done && done.images > 0 && <span>{some(done.images, 'image')}</span>}
       {done?.gap.p50_ms != null && <span>{idle(done.gap.p50_ms, done.gap.p95_ms)}</span>}
       {done && Object.keys(done.failures).length > 0 && (

@@ -44,10 +44,11 @@ export function WorkersPage() {
     },
   });
   if (!shown.value) return away.value ? <Notice icon="away" title="The server does not answer" live /> : null;
+  const fastest = Math.max(...[...figures.value.values()].map((one) => one.images_per_second ?? 0));
   const none = { utilisation: null, images_per_second: null };
   return (
     <>
-      <div>
+      <div class="page-head">
         <h1>Workers</h1>
         <p class="soft">
           {fleetWords(shown.value.map((one) => ({ ...one, ...(figures.value.get(one.id) ?? none) })))} How busy and how
@@ -59,7 +60,13 @@ export function WorkersPage() {
       </p>
       <ul class="cards">
         {shown.value.map((worker) => (
-          <WorkerRow key={worker.id} worker={worker} done={figures.value.get(worker.id)} changed={put} />
+          <WorkerRow
+            key={worker.id}
+            worker={worker}
+            done={figures.value.get(worker.id)}
+            fastest={fastest}
+            changed={put}
+          />
         ))}
       </ul>
     </>
