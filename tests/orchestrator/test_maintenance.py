@@ -1,6 +1,7 @@
 """What was left behind is taken up again: by the sweep in the rows, by the tidying on the workers."""
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -11,7 +12,7 @@ from comfylabel.comfy.client import ComfyClient
 from comfylabel.comfy.simulator import running_simulator
 from comfylabel.orchestrator import upkeep_repository
 from tests.pipeline.test_exactly_once import check_truth
-from tests.support.pipeline import NATIVE_GRAPH, Line, running_orchestrator
+from tests.support.pipeline import NATIVE_GRAPH, QUICK, Line, running_orchestrator
 from tests.support.waiting import until
 
 # Of a process that died between the reservation and the answer of GET /queue, for work that nobody asks for.
@@ -101,6 +102,22 @@ async def test_a_run_without_a_healthy_worker_raises_an_alert(api):
             simulator.faults.proxy = "502"
             await until(lambda: heard("runs_wait_for_a_worker"))
             assert (await line.progress(task))["state"] == "RUNNING"
+
+
+async def test_a_worker_that_is_back_is_used_before_the_next_round_of_checks(api):
+    line = await Line.of(api)
+    settings = api.settings.model_copy(update={"health_interval_seconds": 3600.0})
+    pace = replace(QUICK, unwell_seconds=0.1)
+    async with running_simulator() as simulator, running_orchestrator(settings, line.database.url, pace):
+        simulator.faults.hold_jobs = True
+        await line.add_worker(simulator.url)
+        task = await line.frozen_task(prompts=3, seeds=2)
+        await line.run(task)
+        await until(lambda: simulator.log)
+        await line.database.pool.execute("update workers set status = 'UNHEALTHY', failed_checks = 2")
+        simulator.faults.hold_jobs = False
+        assert (await line.until_ended(task))["state"] == "DONE"
+        await check_truth(line, task, simulator)
 
 
 async def test_a_queue_full_of_strangers_is_told_once_and_so_is_its_end(api):

@@ -120,6 +120,10 @@ class Dispatcher:
         finally:
             del self._waiting[request]
 
+    @property
+    def has_waiting(self) -> bool:
+        return bool(self._waiting)
+
     def wake(self, worker_id: UUID | None = None) -> None:
         """Something has changed, on that worker or anywhere."""
         if worker_id is None:

@@ -60,6 +60,17 @@ class Maintenance:
         if waiting and not any(worker.status == "HEALTHY" for worker in checked):
             log.error("runs_wait_for_a_worker", tasks=len(waiting), cure="bring a worker back, or add one")
 
+    async def check_the_unwell(self) -> None:
+        """While something waits: a worker that is back is used within seconds, not at the next round of checks."""
+        if not self.dispatcher.has_waiting:
+            return
+        async with self.database.connection() as connection:
+            workers, _ = await workers_repository.enabled_workers(connection)
+        unwell = [worker for worker in workers if worker.status == "UNHEALTHY"]
+        checks = (health.check(self.database, self.service, worker, self.session) for worker in unwell)
+        if any(worker.status == "HEALTHY" for worker in await asyncio.gather(*checks)):
+            self.dispatcher.wake()
+
     def _tell_of_backlogs(self, checked: Sequence[Worker], held: Mapping[UUID, int], *, work_waits: bool) -> None:
         """Once when it begins and once when it is over."""
         for told in self.backlogs.look(checked, held, work_waits=work_waits):

@@ -54,12 +54,14 @@ _STOP_SECONDS = 2.0
 class Pace:
     """`lease`: PgQueuer gives a job of a dead process to another after this; a living one renews it every half of it.
     `sweep_seconds`: between two looks for what was left behind; `inventories_seconds`: for workers to be asked what
-    they have; `leftovers_seconds`: for files that no row will ever name.
+    they have; `unwell_seconds`: for those that failed their check to be asked again, while work waits;
+    `leftovers_seconds`: for files that no row will ever name.
     """
 
     lease: timedelta = timedelta(seconds=10)
     sweep_seconds: float = 30.0
     inventories_seconds: float = 5.0
+    unwell_seconds: float = 5.0
     leftovers_seconds: float = 3600.0
     patience: Patience = field(default_factory=Patience)
 
@@ -106,6 +108,7 @@ class Orchestrator:
             group.create_task(self.dispatcher.run())
             group.create_task(every(PARTITIONS_SECONDS, self.maintenance.make_partitions))
             group.create_task(every(self.health_seconds, self.maintenance.check_health))
+            group.create_task(every(self.pace.unwell_seconds, self.maintenance.check_the_unwell))
             group.create_task(every(self.pace.sweep_seconds, self.maintenance.sweep))
             group.create_task(every(self.pace.sweep_seconds, self.maintenance.tidy_workers))
             group.create_task(every(self.pace.sweep_seconds, self.maintenance.tell_who_waits))
