@@ -1,11 +1,15 @@
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from comfylabel.db.pool import Database
+from comfylabel.accounts.schemas import Principal
+from comfylabel.db.pool import Connection, Database
 from comfylabel.errors import NotFound
+from comfylabel.generations import progress_repository
+from comfylabel.generations.progress import Totals
 from comfylabel.generations.progress_repository import TEXT_SHOWN
 from comfylabel.tasks import answers
 from comfylabel.tasks.answers import TaskProgress
@@ -13,6 +17,8 @@ from comfylabel.tasks.eta import Range
 from comfylabel.tasks.outlook import Speed
 from comfylabel.tasks.progress_service import ProgressService
 from comfylabel.tasks.prompts_repository import BEFORE_FIRST
+from comfylabel.tasks.service import TaskService
+from tests.support.app import Api
 from tests.support.rows import TaskRows, add_task, add_worker
 
 
@@ -266,3 +272,74 @@ async def test_who_takes_no_turn_before_it_does_not_count(
     first = await in_turn(database, task)
     await database.pool.execute(f"update tasks set {change} where id = $1", first.id)
     assert (await told(progress, task)).speed == alone
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
+    """The tasks whose batches were added up, one after the other."""
+    asked: list[UUID] = []
+    totals = progress_repository.totals
+
+    async def noted(connection: Connection, task_ids: Sequence[UUID]) -> Mapping[UUID, Totals]:
+        asked.extend(task_ids)
+        return await totals(connection, task_ids)
+
+    monkeypatch.setattr(progress_repository, "totals", noted)
+    return asked
+
+
+async def test_a_list_counts_again_only_what_can_have_changed(
+    database: Database, progress: ProgressService, counted: list[UUID]
+) -> None:
+    async with database.transaction() as connection:
+        draft, frozen, running, done, cancelled = [
+            await add_task(connection, state, prompts=3, seeds=2)
+            for state in ("DRAFT", "FROZEN", "RUNNING", "DONE", "FAILED")
+        ]
+        await connection.execute(
+            "insert into submissions (id, worker_id, task_id, prompt_id, chunk, attempt, state, seed_value, batch_size,"
+            " graph_digest) select gen_random_uuid(), $1, $2, id, 0, 1, 'reserved', 1, 1, '' from prompts"
+            " where task_id = $2 limit 1",
+            *(cancelled.worker_id, cancelled.id),
+        )
+    first, _ = await progress.newest(None, 10)
+    assert set(counted) == {running.id, done.id, cancelled.id}
+    counts = {row.task.id: row.totals.counts for row in first}
+    assert [counts[one.id].pending for one in (draft, frozen, running, done)] == [6, 6, 6, 0]
+
+    counted.clear()
+    await database.pool.execute("update batches set done = 1 where task_id = any($1)", [running.id, cancelled.id])
+    again = {row.task.id: row.totals.counts for row in (await progress.newest(None, 10))[0]}
+    assert set(counted) == {running.id, cancelled.id}
+    assert [again[one.id].done for one in (running, done, cancelled)] == [3, 6, 3]
+
+
+async def test_what_is_run_again_is_counted_anew(
+    database: Database, progress: ProgressService, tasks: TaskService, operator: Principal, counted: list[UUID]
+) -> None:
+    async with database.transaction() as connection:
+        task = await add_task(connection, "DONE", prompts=3, seeds=2, failed=[1])
+
+    async def failed() -> int:
+        return (await progress.some([task.id]))[0].totals.counts.failed
+
+    assert (await failed(), await failed(), len(counted)) == (3, 3, 1)
+    await tasks.run(task.id, operator)
+    assert await failed() == 0
+    await tasks.cancel(task.id, operator)
+    assert await failed() == 0
+
+
+async def test_what_is_repaired_is_shown(api: Api) -> None:
+    async with api.app.state.database.transaction() as connection:
+        await add_task(connection, "DONE", prompts=3, seeds=2, failed=[1])
+        await connection.execute("update batches set failed = 0, done = 2 where position = 0")  # which is wrong
+    admin = await api.as_role("admin")
+
+    async def failed() -> int:
+        (row,) = (await admin.get("/api/tasks")).json()["data"]["items"]
+        return int(row["progress"]["failed"])
+
+    assert (await failed(), await failed()) == (2, 2)
+    assert (await admin.post("/api/maintenance/counters/repair")).json()["data"]["repaired"] == 1
+    assert await failed() == 3

@@ -7,7 +7,7 @@ import pytest
 from comfylabel.db.ids import uuid7
 from comfylabel.db.pool import Database
 from comfylabel.generations import progress_repository
-from comfylabel.tasks import freeze_repository, prompts_repository, repository
+from comfylabel.tasks import freeze_repository, prompts_repository, repository, under_way_repository
 from tests.support.plans import plan
 
 ID = uuid7()
@@ -21,6 +21,7 @@ HOT = {
     "prompts by id": (prompts_repository._BY_ID, [[ID]], "prompts_pkey"),
     "work left": (repository._WORK_LEFT, [ID], "task_id_id_idx"),
     "open submissions": (repository._WORK_LEFT, [ID], "submissions_open"),
+    "nothing open": (under_way_repository._WITHOUT_OPEN, [[ID]], "submissions_open"),
     "can be labelled": (repository._CAN_BE_LABELLED, [ID], "batches_ready"),
     "failed images": (freeze_repository._RETRY_FAILED, [ID], "task_id_prompt_id_idx"),
     "pilot images": (repository._PILOT_IMAGES, [ID], "pilot_id_idx"),

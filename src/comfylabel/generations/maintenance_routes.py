@@ -117,6 +117,7 @@ async def _repair(
     repaired = 0
     if batches:
         async with connection.transaction():
+            await recount_repository.touch(connection, task_id)
             repaired += await recount_repository.repair_counters(connection, [wrong.batch_id for wrong in batches])
     if labellers:
         async with connection.transaction():

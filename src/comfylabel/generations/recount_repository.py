@@ -5,6 +5,7 @@ any difference that one statement sees is a fault.
 from dataclasses import dataclass
 from uuid import UUID
 
+from comfylabel.db.notifications import notify
 from comfylabel.db.pool import Connection
 
 
@@ -63,6 +64,15 @@ update batches set total = c.counted[1], done = c.counted[2], failed = c.counted
 from ({_COUNTED} where b.id = any ($1)) c
 where batches.id = c.batch_id and c.stored <> c.counted
 """
+
+
+_TOUCH = "update tasks set updated_at = now() where id = $1"
+
+
+async def touch(connection: Connection, task_id: UUID) -> None:
+    """First of all, tasks before batches: whoever remembers the numbers of a task that has ended counts them anew."""
+    await connection.execute(_TOUCH, task_id)
+    await notify(connection, tasks=[task_id])
 
 
 async def repair_counters(connection: Connection, batch_ids: list[UUID]) -> int:

@@ -7,9 +7,10 @@ from uuid import UUID
 
 from comfylabel.db.pool import Connection, Database
 from comfylabel.generations import failures_repository, progress_repository
-from comfylabel.generations.progress import PromptProgress, Totals, untouched, untouched_prompts
+from comfylabel.generations.progress import PromptProgress, Totals, untouched_prompts
 from comfylabel.tasks import repository, speed_repository
 from comfylabel.tasks.answers import TaskProgress, TaskRow
+from comfylabel.tasks.counting import Counting
 from comfylabel.tasks.lifecycle import TaskState
 from comfylabel.tasks.outlook import NOTHING, Run, speed
 from comfylabel.tasks.readiness import Able, Readiness
@@ -37,6 +38,7 @@ class ProgressService:
     def __init__(self, database: Database, readiness: Readiness) -> None:
         self._database = database
         self._readiness = readiness
+        self._counting = Counting()
 
     async def of_task(
         self, task_id: UUID, *, after_position: int, limit: int, only_failed: bool = False
@@ -44,7 +46,7 @@ class ProgressService:
         """With the `limit` prompts that follow that position, or those of them with an image that failed."""
         async with self._database.connection() as connection:
             task = found(await repository.get(connection, task_id, with_snapshot=False), task_id)
-            look = await _look(connection, [task])
+            look = await self._look(connection, [task])
             failed_prompts = look.totals[task_id].failed_prompts
             prompts = await _page(connection, task, after_position, limit, only_failed=only_failed)
             reasons = await progress_repository.reasons(connection, task_id, REASONS_SHOWN) if failed_prompts else []
@@ -59,19 +61,27 @@ class ProgressService:
         """Tasks with how far they are, and whether older ones follow."""
         async with self._database.connection() as connection:
             tasks = await repository.newest(connection, before, limit + 1)
-            look = await _look(connection, tasks[:limit])
+            look = await self._look(connection, tasks[:limit])
         return _rows(look, await self._able(look)), len(tasks) > limit
 
     async def running(self) -> list[TaskRow]:
         async with self._database.connection() as connection:
-            look = await _look(connection, await repository.running(connection))
+            look = await self._look(connection, await repository.running(connection))
         return _rows(look, await self._able(look))
 
     async def some(self, task_ids: Sequence[UUID]) -> list[TaskRow]:
         """As the list shows them."""
         async with self._database.connection() as connection:
-            look = await _look(connection, await repository.some(connection, task_ids))
+            look = await self._look(connection, await repository.some(connection, task_ids))
         return _rows(look, await self._able(look))
+
+    async def _look(self, connection: Connection, tasks: Sequence[Task]) -> _Look:
+        made = [task.priority for task in tasks if _is_made(task)]
+        ahead = await repository.made_before(connection, min(made)) if made else []
+        everybody = _Look(tasks, ahead, {}, {}).all()
+        running = [task.id for task in everybody if task.state is TaskState.RUNNING]
+        totals = await self._counting.of(connection, everybody)
+        return _Look(tasks, ahead, totals, await speed_repository.seen(connection, running))
 
     async def _able(self, look: _Look) -> dict[UUID, Able]:
         """Who can run the workflows of the tasks that are being made."""
@@ -81,20 +91,6 @@ class ProgressService:
 
 def _is_made(task: Task) -> bool:
     return task.state is TaskState.RUNNING and task.paused_at is None
-
-
-async def _look(connection: Connection, tasks: Sequence[Task]) -> _Look:
-    made = [task.priority for task in tasks if _is_made(task)]
-    ahead = await repository.made_before(connection, min(made)) if made else []
-    everybody = _Look(tasks, ahead, {}, {}).all()
-    totals = await progress_repository.totals(connection, [task.id for task in everybody])
-    seen = await speed_repository.seen(connection, [task.id for task in everybody if task.state is TaskState.RUNNING])
-    return _Look(
-        tasks,
-        ahead,
-        {task.id: totals.get(task.id) or untouched(task.target_prompts, task.seeds_per_prompt) for task in everybody},
-        seen,
-    )
 
 
 def _rows(look: _Look, able: Mapping[UUID, Able]) -> list[TaskRow]:

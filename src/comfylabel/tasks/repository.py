@@ -208,17 +208,6 @@ async def start(connection: Connection, task_id: UUID, state: TaskState) -> None
     await connection.execute(_START, task_id, state)
 
 
-_HELD = """
-select worker_id, count(*)::int as held from submissions
-where task_id = $1 and ended_at is null and pilot_id is null group by worker_id
-"""
-
-
-async def held_by_workers(connection: Connection, task_id: UUID) -> dict[UUID, int]:
-    """Worker id -> submissions of the task there that have not ended."""
-    return {row["worker_id"]: row["held"] for row in await connection.fetch(_HELD, task_id)}
-
-
 _PAUSE = "update tasks set paused_at = now(), updated_at = now() where id = $1"
 _RESUME = "update tasks set paused_at = null, updated_at = now() where id = $1"
 

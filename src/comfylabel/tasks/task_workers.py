@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from comfylabel.db.pool import Connection, Database
-from comfylabel.tasks import repository, speed_repository
+from comfylabel.tasks import repository, speed_repository, under_way_repository
 from comfylabel.tasks.eta import Minute, share_of
 from comfylabel.tasks.lifecycle import TaskState
 from comfylabel.tasks.readiness import Ability, Readiness
@@ -56,7 +56,7 @@ async def _read(connection: Connection, task: Task, size: tuple[int, int]) -> _F
     running = [task.id] if task.state is TaskState.RUNNING else []
     seen = await speed_repository.seen(connection, running)
     return _Figures(
-        held=await repository.held_by_workers(connection, task.id),
+        held=await under_way_repository.held_by_workers(connection, task.id),
         work=await activity_repository.of_task(connection, task.id),
         minutes=seen[task.id].minutes if running else [],
         lately=await speed_repository.made_lately(connection, task.id),
