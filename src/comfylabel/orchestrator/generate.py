@@ -27,9 +27,10 @@ from comfylabel.orchestrator.recipes import Recipe, Recipes
 from comfylabel.orchestrator.refills import Refills
 from comfylabel.orchestrator.retry_policy import Failure, FailureKind, decide
 from comfylabel.orchestrator.schemas import Chunk, MissingImage, Plan, Submission, SubmissionFailed, Superseded
+from comfylabel.orchestrator.silence import kind_of
 from comfylabel.orchestrator.steps import Counted, Steps
 from comfylabel.orchestrator.steps_repository import Image
-from comfylabel.orchestrator.submission_life import SubmissionLife, kind_of
+from comfylabel.orchestrator.submission_life import SubmissionLife
 from comfylabel.storage.keys import image_key
 from comfylabel.storage.store import StoreUnavailable
 

@@ -29,6 +29,7 @@ from comfylabel.orchestrator.fleet import Fleet
 from comfylabel.orchestrator.listening import WorkerListener
 from comfylabel.orchestrator.retry_policy import Failure, FailureKind
 from comfylabel.orchestrator.schemas import Plan, Submission, SubmissionFailed, Superseded
+from comfylabel.orchestrator.silence import Silence, kind_of, lost
 from comfylabel.orchestrator.steps import Steps
 from comfylabel.orchestrator.steps_repository import Ended, Sending
 
@@ -255,7 +256,7 @@ class SubmissionLife:
     async def _is_known(self, submission: Submission) -> bool:
         """What is seen there is known at once. What is not counts as absent only when the POST must have ended."""
         client = await self._fleet.client_of(submission.worker_id)
-        silence = _Silence(self._patience.worker_lost)
+        silence = Silence(self._patience.worker_lost)
         over_at = submission.sent_since + self._patience.latest_post + self._patience.post
         absences = 0
         while absences < _ABSENCES:
@@ -277,7 +278,7 @@ class SubmissionLife:
         """`is_fresh`: it was taken just now, so that there is nothing to be seen yet."""
         client, listener = await self._line(submission.worker_id)
         identity = str(submission.id)
-        silence = _Silence(self._patience.worker_lost)
+        silence = Silence(self._patience.worker_lost)
         deadline = Deadline(self._patience.deadline, since=clock())
         absences = looks = 0
         is_waiting = False  # behind others, when the queue was last asked
@@ -306,7 +307,7 @@ class SubmissionLife:
                 if absences >= _ABSENCES:
                     # A drained worker has it no more because we took it back, and died before we could write it down.
                     blamed = was_running() and await self._is_enabled(submission.worker_id)
-                    raise _lost(FailureKind.WORKER_RESTARTED, _FORGOTTEN, was_running=blamed)
+                    raise lost(FailureKind.WORKER_RESTARTED, _FORGOTTEN, was_running=blamed)
                 _note_place(deadline, queue, identity, has_begun=listener.has_begun(identity), now=clock())
                 if is_late and deadline.has_passed(clock()):  # also by what the queue says of it now
                     raise await self._too_late(client, identity, deadline)
@@ -345,37 +346,8 @@ class SubmissionLife:
         await reached("after_history")
 
 
-class _Silence:
-    """How long a worker has not answered."""
-
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self._since: float | None = None
-
-    def broken(self) -> None:
-        self._since = None
-
-    def goes_on(self, error: WorkerError, *, was_running: bool = True) -> None:
-        now = asyncio.get_running_loop().time()
-        self._since = self._since or now
-        if now - self._since >= self._limit:
-            message = f"The worker was silent for {self._limit:.0f} s: {error.message}"
-            kind = FailureKind.PROXY_AUTH if kind_of(error) is FailureKind.PROXY_AUTH else FailureKind.WORKER_LOST
-            raise _lost(kind, message, was_running=was_running) from error
-
-
 def _pause(looks: int, *, hears: bool) -> float:
     return _LOOKS_HEARING if hears else _LOOKS[min(looks, len(_LOOKS) - 1)]
-
-
-def _lost(kind: FailureKind, message: str, *, was_running: bool) -> SubmissionFailed:
-    return SubmissionFailed(Failure(kind, message, was_running=was_running))
-
-
-def kind_of(error: WorkerError) -> FailureKind:
-    """Of a request that failed, whatever it was for."""
-    is_proxy = isinstance(error, WorkerMisbehaved) and error.kind == "proxy_auth"
-    return FailureKind.PROXY_AUTH if is_proxy else FailureKind.NETWORK
 
 
 def _note_place(deadline: Deadline, queue: QueueSnapshot | None, identity: str, *, has_begun: bool, now: float) -> None:
