@@ -253,8 +253,11 @@ class JobConsumer:
         self._under_way: set[asyncio.Task[Any]] = set()
 
     async def run(self) -> None:
-        # Its own pool: PgQueuer binds JSON as text and must not meet our codecs.
-        pool = await asyncpg.create_pool(self._url, min_size=2, max_size=4, reset=_leave_as_it_is)
+        # Its own pool: PgQueuer binds JSON as text and must not meet our codecs. What it writes does not wait for the
+        # disk: a job of which the pick or the end was forgotten is picked once more, and our rows say what is to do.
+        pool = await asyncpg.create_pool(
+            self._url, min_size=2, max_size=4, reset=_leave_as_it_is, server_settings={"synchronous_commit": "off"}
+        )
         driver = _PatientDriver(pool)
         try:
             running = asyncio.create_task(self._queuer(driver))

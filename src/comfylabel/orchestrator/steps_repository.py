@@ -23,10 +23,16 @@ from comfylabel.generations.states import (
 )
 from comfylabel.orchestrator.schemas import Plan
 
+# Of a step of which the worker knows nothing its transaction does not wait for the disk: when the database dies at that
+# moment and forgets it, that is as if it had died before. Whatever is waited for later takes the disk everything that
+# was committed before it: no `sent`, and no image that counts, outlives what led to it. (The rows of workers are locked
+# until a commit is over, and each of these steps locks them: every submission waited for four disks in a row.)
+_UNHURRIED = "set_config('synchronous_commit', 'off', true)"
+
 # -------------------------------------------------------------------------------------------------- reservation
 
-_LOCK_WORKERS = """
-select id, max_concurrent_jobs from workers
+_LOCK_WORKERS = f"""
+select id, max_concurrent_jobs, {_UNHURRIED} from workers
 where id = any ($1::uuid[]) and enabled and status = 'HEALTHY' and removed_at is null
 order by id for no key update
 """
@@ -192,10 +198,10 @@ async def mark_sent(connection: Connection, sendings: Sequence[Sending]) -> list
 
 # ------------------------------------------------------------------------------------------- accepted, generated
 
-_ACCEPTED = """
+_ACCEPTED = f"""
 update submissions set state = 'accepted', accepted_at = now() where id in (
   select id from submissions where id = any ($1::uuid[]) and state = any ($2::text[]) order by id for no key update)
-returning id
+returning id, {_UNHURRIED}
 """
 
 
@@ -205,7 +211,7 @@ async def mark_accepted(connection: Connection, submission_ids: Sequence[UUID]) 
     return [submission_id in found for submission_id in submission_ids]
 
 
-_LOCK_OF_ENDED = "select from workers where id = any ($1::uuid[]) order by id for no key update"
+_LOCK_OF_ENDED = f"select {_UNHURRIED} from workers where id = any ($1::uuid[]) order by id for no key update"
 _LOCK_ENDED = """
 select id, worker_id from submissions where id = any ($1::uuid[]) and state = any ($2::text[])
 order by id for no key update
