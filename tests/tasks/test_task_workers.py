@@ -97,3 +97,20 @@ async def test_seconds_an_image_are_the_workers_own_of_such_images(api: Api) -> 
     operator = await api.as_role("operator")
     (row,) = (await operator.get(f"/api/tasks/{task.id}/workers")).json()["data"]
     assert row["seconds_per_image"] == 3.14
+
+
+async def test_a_fleet_that_works_since_the_start_is_not_called_idle_for_the_time_before(api: Api) -> None:
+    database = api.app.state.database
+    async with database.transaction() as connection:
+        task = await add_task(connection, "RUNNING", prompts=9)
+        await connection.execute("update workers set created_at = now() - interval '1 day'")
+        await connection.execute("update tasks set started_at = now() - interval '2 minutes' where id = $1", task.id)
+        await connection.execute(
+            "insert into worker_minutes (worker_id, task_id, minute, submissions, images, busy_seconds)"
+            " select $1, $2, date_trunc('minute', now()) - make_interval(mins => ago), 1, 1, 60"
+            " from generate_series(0, 2) ago",
+            *(task.worker_id, task.id),
+        )
+    operator = await api.as_role("operator")
+    (row,) = (await operator.get(f"/api/tasks/{task.id}/workers")).json()["data"]
+    assert row["utilisation"] == 1

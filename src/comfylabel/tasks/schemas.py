@@ -272,7 +272,7 @@ class RunningAnswer(BaseModel):
 class TaskWorkerAnswer(BaseModel):
     """`missing` are nodes and models that it lacks, as far as it was ever asked; `why_not` continues its name, and is
     null when it can make images of this task now. `held`, `images`, `failures` and the pace are this task's,
-    `utilisation` is the worker's.
+    `utilisation` is the worker's, of the last ten minutes or since a running task was started.
     """
 
     worker_id: UUID

@@ -55,13 +55,15 @@ class TaskWorkers:
 async def _read(connection: Connection, task: Task, size: tuple[int, int]) -> _Figures:
     running = [task.id] if task.state is TaskState.RUNNING else []
     seen = await speed_repository.seen(connection, running)
+    # What they did before it was started is not its: a fleet that stood still until then would look idle.
+    lately = await activity_repository.of_all(connection, MINUTES, task.started_at if running else None)
     return _Figures(
         held=await under_way_repository.held_by_workers(connection, task.id),
         work=await activity_repository.of_task(connection, task.id),
         minutes=seen[task.id].minutes if running else [],
         lately=await speed_repository.made_lately(connection, task.id),
         paces=await paces_repository.of_workflow(connection, task.workflow_id, size),
-        utilisation={one.id: one.utilisation for one in await activity_repository.of_all(connection, MINUTES)},
+        utilisation={one.id: one.utilisation for one in lately},
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -51,8 +52,8 @@ class Activity:
 # the hour (`forget_old_minutes`), so a longer time begins with a full one.
 _ALL = f"""
 with since as (
-  select date_trunc(case when $1::int > 120 then 'hour' else 'minute' end, now() - make_interval(mins => $1::int))
-    as moment
+  select greatest($2::timestamptz, date_trunc(
+    case when $1::int > 120 then 'hour' else 'minute' end, now() - make_interval(mins => $1::int))) as moment
 )
 select w.id, w.name, w.enabled, w.reason, w.current_queue_len, w.max_concurrent_jobs,
   case when w.last_checked_at > now() - interval '90 seconds' then w.status else 'UNHEALTHY' end as status,
@@ -72,17 +73,17 @@ left join (
 left join lateral (
   select sum(submissions)::bigint as submissions, sum(images)::bigint as images, sum(busy_seconds) as busy,
     min(minute) as first, max(minute) as last
-  from worker_minutes where worker_id = w.id and minute >= since.moment
+  from worker_minutes where worker_id = w.id and minute >= date_trunc('minute', since.moment)
 ) m on true
 where w.removed_at is null order by w.name
 """
 _FAILURES = "select worker_id, kind, failures from worker_failures order by worker_id, failures desc, kind"
 
 
-async def of_all(connection: Connection, minutes: int) -> list[Activity]:
-    """Of every worker, by name, in the last so many minutes."""
+async def of_all(connection: Connection, minutes: int, not_before: datetime | None = None) -> list[Activity]:
+    """Of every worker, by name, in the last so many minutes, or since a later moment."""
     failures = await _failures(connection)
-    return [_activity(dict(row), failures[row["id"]]) for row in await connection.fetch(_ALL, minutes)]
+    return [_activity(dict(row), failures[row["id"]]) for row in await connection.fetch(_ALL, minutes, not_before)]
 
 
 async def _failures(connection: Connection) -> defaultdict[UUID, dict[str, int]]:

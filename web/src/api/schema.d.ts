@@ -3172,7 +3172,7 @@ export interface components {
          * TaskWorkerAnswer
          * @description `missing` are nodes and models that it lacks, as far as it was ever asked; `why_not` continues its name, and is
          *     null when it can make images of this task now. `held`, `images`, `failures` and the pace are this task's,
-         *     `utilisation` is the worker's.
+         *     `utilisation` is the worker's, of the last ten minutes or since a running task was started.
          */
         TaskWorkerAnswer: {
             /**
