@@ -12,6 +12,7 @@ from tests.support.plans import plan
 SENDING = ([uuid4()], [uuid4()], [uuid4()], [uuid4()], [0], ["reserved"])
 SENT = ([uuid4()], [uuid4()], [uuid4()], [uuid4()], [1], [uuid4()], [1], [uuid4()], ["x"])
 STORED = ([uuid4()], *([["x"]] * 5), [1], [1], [1], [{}], [uuid4()], [1])
+ELSEWHERE = (uuid4(), ["x"], ["sent"])
 HOT = {
     "the images of a chunk": (repository._CHUNKS, ([uuid4()], [0]), "batch_id_position_idx"),
     "a chunk": (repository._CHUNKS, ([uuid4()], [0]), "submissions_chunk"),
@@ -25,6 +26,8 @@ HOT = {
     "images that are kept": (steps_repository._DONE, STORED, "_pkey"),
     "the end of a submission": (steps_repository._INGESTED, ([uuid4()], ["generated"]), "batch_id_position_idx"),
     "the last ready batch": (repository._READY, ([uuid4()],), "batches_ready"),
+    "chunks that wait elsewhere": (workers_repository._CHUNKS_ELSEWHERE, ELSEWHERE, "batch_id_position_idx"),
+    "submissions elsewhere": (workers_repository._CHUNKS_ELSEWHERE, ELSEWHERE, "submissions_chunk"),
     "chunks that wait": (generations._WAITING_CHUNKS, (uuid4(), 10, 5), "batches_open"),
     "open submissions": (taking_back_repository._LOCK_OF_TASK, (uuid4(), ["sent"]), "submissions_open"),
 }

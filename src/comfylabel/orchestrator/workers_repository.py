@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from comfylabel.db.pool import Connection
+from comfylabel.generations.states import OPEN
 from comfylabel.orchestrator.yielding import Elsewhere
 from comfylabel.workers.repository import list_enabled
 from comfylabel.workers.schemas import Worker
@@ -52,18 +53,24 @@ async def refusals(connection: Connection) -> dict[UUID, frozenset[UUID]]:
     return {worker: frozenset(workflows) for worker, workflows in found.items()}
 
 
-# Jobs that others have picked, whose next submission is not reserved yet. Of most only the priority is looked at.
+_HIGHER = "select id from tasks where state = 'RUNNING' and paused_at is null and priority > $1"
+# Jobs that others have picked, whose next submission is not reserved yet.
 _CHUNKS_ELSEWHERE = """
+with picked as materialized (
+  select split_part(dedupe_key, ':', 1)::uuid as task_id, split_part(dedupe_key, ':', 2)::uuid as prompt_id,
+         split_part(dedupe_key, ':', 3)::int as chunk
+  from pgqueuer
+  where entrypoint = 'generate' and status = 'picked' and queue_manager_id <> $1
+    and split_part(dedupe_key, ':', 1) = any ($2::text[])
+)
 select t.id, t.workflow_id, t.priority, count(*) as waiting
-from pgqueuer j join tasks t on t.id = split_part(j.dedupe_key, ':', 1)::uuid
-cross join lateral (
-  select split_part(j.dedupe_key, ':', 2)::uuid as prompt_id, split_part(j.dedupe_key, ':', 3)::int as number) c
-where j.entrypoint = 'generate' and j.status = 'picked' and j.queue_manager_id <> $1
-  and t.priority > $2 and t.state = 'RUNNING' and t.paused_at is null
-  and exists (select from batches b join generations g on g.batch_id = b.id and g.chunk = c.number
-              where b.prompt_id = c.prompt_id and g.state = 'pending')
-  and not exists (select from submissions s where s.prompt_id = c.prompt_id and s.chunk = c.number
-                  and s.pilot_id is null and s.ended_at is null)
+from picked j join tasks t on t.id = j.task_id
+left join lateral (
+  select true as is_there from submissions
+  where prompt_id = j.prompt_id and chunk = j.chunk and pilot_id is null and state = any ($3::text[]) limit 1) s on true
+where s.is_there is null and exists (
+  select from batches b join generations g on g.batch_id = b.id and g.chunk = j.chunk
+  where b.prompt_id = j.prompt_id and g.state = 'pending')
 group by t.id
 """
 # After its first submission a pilot stays on the worker of that one.
@@ -80,7 +87,8 @@ where j.entrypoint = 'pilot' and j.status = 'picked' and j.queue_manager_id <> $
 async def waiting_elsewhere(connection: Connection, process_id: UUID, lowest: int) -> list[Elsewhere]:
     """What waits for a slot in other processes: pilots, and submissions of a higher priority than `lowest`."""
     pilots = await connection.fetch(_PILOTS_ELSEWHERE, process_id)
-    chunks = await connection.fetch(_CHUNKS_ELSEWHERE, process_id, lowest)
+    higher = [str(row["id"]) for row in await connection.fetch(_HIGHER, lowest)]
+    chunks = await connection.fetch(_CHUNKS_ELSEWHERE, process_id, higher, sorted(OPEN)) if higher else []
     found = [
         Elsewhere(row["id"], row["workflow_id"], row["priority"], is_pilot=True, only_worker=row["worker_id"])
         for row in pilots
