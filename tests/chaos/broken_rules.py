@@ -37,9 +37,11 @@ def post_at_once_again() -> None:
 
 def history_before_queue() -> None:
     """The history is read first and the queue a moment later, and one look is believed: what ends in between is in
-    neither. Behind a proxy that passes no websocket: it is the looks that find an end.
+    neither. Behind a proxy that passes no websocket: it is the looks that find an end. They follow each other at once,
+    so that an end falls between the two questions of one of them, however long the jobs of a run are.
     """
     queue_now, history_now = ComfyClient.queue, ComfyClient.history
+    follow_well = submission_life.SubmissionLife._follow
     followed: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # by the asyncio task that follows it
     earlier: WeakKeyDictionary[Any, HistoryEntry | None] = WeakKeyDictionary()
 
@@ -50,11 +52,18 @@ def history_before_queue() -> None:
             await asyncio.sleep(1)
         return await queue_now(self)
 
+    async def follow(self: Any, submission: Any, **more: Any) -> HistoryEntry:
+        me = asyncio.current_task()
+        followed.pop(me, None)
+        if submission.id.int % 5 == 0:  # were it all of them, nothing would ever be made
+            followed[me] = str(submission.id)
+        entry: HistoryEntry = await follow_well(self, submission, **more)
+        return entry
+
     async def history(self: ComfyClient, submission_id: str) -> HistoryEntry | None:
         me = asyncio.current_task()
         if followed.get(me) == submission_id and me in earlier:
             return earlier.pop(me)
-        followed[me] = submission_id
         return await history_now(self, submission_id)
 
     async def listen(_: ComfyClient, __: str) -> AsyncGenerator[Any, None]:
@@ -64,6 +73,8 @@ def history_before_queue() -> None:
     _replace(ComfyClient, "listen", listen)
     _replace(ComfyClient, "queue", queue)
     _replace(ComfyClient, "history", history)
+    _replace(submission_life.SubmissionLife, "_follow", follow)
+    _replace(submission_life, "_LOOKS", (0.05,))
     _replace(submission_life, "_ABSENCES", 1)
     _replace(submission_life, "_LOOKS_PER_QUEUE", 1)
 

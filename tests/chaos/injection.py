@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from comfylabel.comfy.simulator import Faults
@@ -225,6 +226,15 @@ async def execution_errors(i: Injector) -> bool:
     return await pick(i.rng, i.stage.workers).faults(execution_errors=i.rng.randint(1, 4))
 
 
+async def errors_everywhere(i: Injector) -> bool:
+    """Until somebody mends what all of them do: prompts run out of retries meanwhile."""
+    struck = [worker for worker in i.well() if await worker.faults(execution_errors=-1)]
+    seconds = i.seconds(2, 4)
+    for worker in struck:
+        i.later(seconds, partial(worker.faults, execution_errors=0))
+    return bool(struck)
+
+
 async def out_of_memory(i: Injector) -> bool:
     return await i.for_a_while({"out_of_memory_above": 64 * 64}, i.seconds(0.5, 2))
 
@@ -346,6 +356,7 @@ FAULTS: dict[str, Fault] = {
         history_late,
         images_broken,
         execution_errors,
+        errors_everywhere,
         out_of_memory,
         proxy_in_trouble,
         model_missing,

@@ -90,7 +90,7 @@ async def run(
     cast = Cast(plan.orchestrators, plan.apis, plan.limits, plan.job_seconds, rule)
     async with running_stage(directory, cast) as stage:
         rng = random.Random(plan.seed + 1)
-        await _Drama(stage, plan, rng, result).play(rounds(rng) if strikes is None else strikes)
+        await _Drama(stage, plan, rng, result, is_whole=rule is None).play(rounds(rng) if strikes is None else strikes)
         if afterwards is not None:
             await afterwards(directory)
     result.seconds = time.monotonic() - began
@@ -105,6 +105,7 @@ class _Drama:
     plan: Plan
     rng: random.Random
     result: Result
+    is_whole: bool  # no rule of the product is broken
     tasks: list[str] = field(default_factory=list)
     is_over: bool = False
 
@@ -126,7 +127,7 @@ class _Drama:
             for task in self.tasks:
                 await person.release(task)
         await self._judge(injector, complete=self.plan.again)
-        if not self.plan.again and await self._is_something_missing():
+        if not self.plan.again and self.is_whole and await self._is_something_missing():
             await self._within_reason(self._come_to_an_end(again=True))
             await self._judge(injector, complete=True)
         self._note(injector, people)
