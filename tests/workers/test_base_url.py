@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfylabel.errors import InvalidField
-from comfylabel.workers.base_url import check_addresses, host_and_port, normal_base_url, why_forbidden
+from comfylabel.workers.base_url import check_addresses, host_and_port, is_trusted_as, normal_base_url, why_forbidden
 from comfylabel.workers.resolver import GuardedResolver
 
 METADATA = ["169.254.169.254", "100.100.100.200", "168.63.129.16", "192.0.0.192", "fd00:ec2::254", "fd20:ce::254"]
@@ -110,6 +110,23 @@ def test_another_port_of_this_machine_is_a_worker():
 def test_default_ports():
     assert host_and_port("https://gpu-1/comfy") == ("gpu-1", 443)
     assert host_and_port("http://[::1]") == ("::1", 80)
+
+
+@pytest.mark.parametrize(
+    ("after", "trusted"),
+    [
+        ("https://gpu:8188/behind", True),
+        ("http://gpu:8188", False),  # everybody on the way would read the key
+        ("https://gpu:8189", False),
+        ("https://gpu2:8188", False),
+    ],
+)
+def test_secrets_stay_with_their_server_and_in_the_dark(after: str, trusted: bool):
+    assert is_trusted_as("https://gpu:8188", after) is trusted
+
+
+def test_what_becomes_hidden_may_stay():
+    assert is_trusted_as("http://gpu:8188", "https://gpu:8188")
 
 
 @pytest.mark.parametrize("written", ["2852039166", "0xA9FEA9FE", "169.16689662", "0251.0376.0251.0376"])

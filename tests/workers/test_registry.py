@@ -124,6 +124,13 @@ async def test_moving_a_worker_forgets_what_was_said_of_the_old_address(api: Api
     assert moved.json()["data"]["comfyui_version"] == "0.3.40"
 
 
+async def test_a_key_is_not_sent_in_the_clear_to_where_it_was_hidden(api: Api):
+    admin = await api.as_role("admin")
+    worker = await added(admin, "https://127.0.0.1:9", api_key="hunter2-hunter2", headers={"X-Secret": "hunter2"})
+    answer = await admin.patch(f"/api/workers/{worker['id']}", json={"base_url": "http://127.0.0.1:9"})
+    assert (answer.json()["data"]["has_api_key"], answer.json()["data"]["header_names"]) == (False, [])
+
+
 async def test_a_key_does_not_move_to_another_server(api: Api):
     """Nobody can read a stored key by pointing its worker at a server of their own; said again, it moves along."""
     admin = await api.as_role("admin")

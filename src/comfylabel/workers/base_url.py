@@ -60,6 +60,12 @@ def host_and_port(base_url: str) -> tuple[str, int]:
     return url.hostname, url.port or _DEFAULT_PORTS[url.scheme]
 
 
+def is_trusted_as(before: str, after: str) -> bool:
+    """Whether what was sent to one address may be sent to the other: the same server, and no less hidden on the way."""
+    downgraded = before.startswith("https:") and not after.startswith("https:")
+    return host_and_port(before) == host_and_port(after) and not downgraded
+
+
 def why_forbidden(address: str) -> str | None:
     """Why nothing may be sent to this IP address, in words that continue "is"; None when it may."""
     ip = _unwrapped(ip_address(address.split("%", maxsplit=1)[0]))

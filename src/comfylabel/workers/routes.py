@@ -47,7 +47,7 @@ async def change_worker(
     worker_id: UUID, body: WorkerChange, admin: Admin, service: Service, session: Session
 ) -> Response:
     """What is left out stays. `"api_key": null` forgets the key, `"headers": null` all headers and a header's null it;
-    another host or port forgets all of them.
+    another host or port, or http in place of https, forgets all of them.
     """
     worker = await service.change(admin, worker_id, body, session)
     return ok(shown(await service.row(worker)))

@@ -20,7 +20,7 @@ from comfylabel.db.pool import Database
 from comfylabel.errors import Conflict, InvalidField, NotFound
 from comfylabel.workers import headers as header_rules
 from comfylabel.workers import health, repository
-from comfylabel.workers.base_url import check_addresses, host_and_port, normal_base_url
+from comfylabel.workers.base_url import check_addresses, host_and_port, is_trusted_as, normal_base_url
 from comfylabel.workers.encryption import ApiKeyUnreadable, Vault
 from comfylabel.workers.schemas import NewWorker, Probe, Worker, WorkerChange, WorkerRow
 
@@ -101,7 +101,7 @@ class WorkerService:
         async with self._database.transaction() as connection:
             before = _present(await repository.lock(connection, worker_id), worker_id)
             told = _told(changes)
-            if "base_url" in changes and host_and_port(changes["base_url"]) != host_and_port(before.base_url):
+            if "base_url" in changes and not is_trusted_as(before.base_url, changes["base_url"]):
                 # Another server: who may move a worker may not read its secrets.
                 changes.setdefault("api_key", None)
                 before = replace(before, headers=None, header_names=())

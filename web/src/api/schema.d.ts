@@ -420,7 +420,7 @@ export interface paths {
         /**
          * Change Worker
          * @description What is left out stays. `"api_key": null` forgets the key, `"headers": null` all headers and a header's null it;
-         *     another host or port forgets all of them.
+         *     another host or port, or http in place of https, forgets all of them.
          */
         patch: operations["change_worker"];
         trace?: never;
