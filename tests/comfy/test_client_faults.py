@@ -354,9 +354,12 @@ async def test_listening_passes_over_what_is_no_event(simulator, session):
     simulator.sockets.send_text("not json")
     simulator.sockets.send_text('["no", "event"]')
     simulator.sockets.send("progress", {"prompt_id": "x"})  # the course of a job: read by nobody
+    simulator.sockets.send("executing", {"node": "3", "display_node": "3", "prompt_id": "x"})
     simulator.sockets.send("execution_start", {"prompt_id": "x"})
-    event = await anext(events)
-    assert (event.kind, event.submission_id) == ("execution_start", "x")
+    simulator.sockets.send("executing", {"node": None, "prompt_id": "x"})
+    heard = [await anext(events), await anext(events)]
+    assert [(event.kind, event.submission_id) for event in heard] == [("execution_start", "x"), ("executing", "x")]
+    assert heard[-1].is_over
     await events.aclose()
 
 

@@ -54,8 +54,9 @@ INTERRUPTS_BY_ID = (0, 3, 57)
 # POST /api/jobs/{id}/cancel looks and interrupts in one step, so it can never hit the job after ours.
 CANCELS_ATOMICALLY = (0, 26, 0)
 
-# Frames that come at every step of every node, as ComfyUI writes them; nobody reads them, so they are not parsed.
-_COURSE = ('{"type": "progress', '{"type": "executed"')
+# Frames that come at every step of every node, as ComfyUI writes them; nobody reads them, so they are not parsed. That
+# a submission has begun is told before them, and its end is the `executing` that names no node.
+_COURSE = ('{"type": "progress', '{"type": "executed"', '{"type": "executing", "data": {"node": "')
 
 # What proves that not one byte of the request was sent.
 NEVER_SENT = (aiohttp.ClientConnectorError, ConnectionTimeoutError, aiohttp.InvalidURL)

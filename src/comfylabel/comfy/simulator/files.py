@@ -47,7 +47,8 @@ class Folders:
     on_drawn: Callable[[StoredFile], None] = staticmethod(lambda _: None)
 
     def __init__(self) -> None:
-        self._files: dict[tuple[str, str], dict[str, StoredFile]] = {}
+        # By folder, subfolder and name: hundreds of thousands of outputs are no inputs to look through at each POST.
+        self._files: dict[str, dict[str, dict[str, StoredFile]]] = {folder: {} for folder in FOLDERS}
         self._counters: dict[tuple[str, str, str], int] = {}
         self._drawn: OrderedDict[int, tuple[StoredFile, bytes]] = OrderedDict()
         self._drawn_bytes = 0
@@ -60,35 +61,33 @@ class Folders:
             name = stem.replace("%batch_num%", str(place))
             number = self._next_number(folder, subfolder, stem)
             file = StoredFile(f"{name}_{number:05}_.png", subfolder, folder, picture, packed)
-            self._files.setdefault((folder, subfolder), {})[file.name] = file
+            self._files[folder].setdefault(subfolder, {})[file.name] = file
             saved.append(file)
         return saved
 
     def put_upload(self, name: str, subfolder: str, folder: str, content: bytes) -> StoredFile:
         file = StoredFile(name, subfolder, folder, content=content, size=len(content))
-        self._files.setdefault((folder, subfolder), {})[name] = file
+        self._files[folder].setdefault(subfolder, {})[name] = file
         return file
 
     def find(self, name: str, subfolder: str, folder: str) -> StoredFile | None:
-        return self._files.get((folder, subfolder.strip("/")), {}).get(name)
+        return self._files[folder].get(subfolder.strip("/"), {}).get(name)
 
     def delete(self, name: str, subfolder: str = "", folder: str = "output") -> None:
         """As somebody who tidies the worker's disk does: history and cache know nothing of it."""
-        del self._files[folder, subfolder][name]
+        del self._files[folder][subfolder][name]
         self._counters.clear()
 
     def names(self, folder: str) -> list[str]:
         """Relative paths, as /object_info lists uploads."""
         return [
             f"{subfolder}/{name}" if subfolder else name
-            for (kept_in, subfolder), files in self._files.items()
-            if kept_in == folder
+            for subfolder, files in self._files[folder].items()
             for name in files
         ]
 
     def empty_temp(self) -> None:
-        for key in [key for key in self._files if key[0] == "temp"]:
-            del self._files[key]
+        self._files["temp"].clear()
         self._counters.clear()
 
     async def read(self, file: StoredFile) -> bytes:
@@ -116,7 +115,7 @@ class Folders:
         key = (folder, subfolder, stem)
         if key not in self._counters:
             pattern = re.compile(re.escape(stem) + r"_(\d+)_.*", re.DOTALL)
-            names = self._files.get((folder, subfolder), {})
+            names = self._files[folder].get(subfolder, {})
             numbers = [int(found[1]) for name in names if (found := pattern.fullmatch(name))]
             self._counters[key] = max(numbers, default=0)
         self._counters[key] += 1

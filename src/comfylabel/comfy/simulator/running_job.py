@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from comfylabel.comfy.simulator.execution import Executor
 
 PROGRESS_FRAMES = 20
-INSTANT_FRAMES = 4  # nobody watches a sampler that takes no time, and many frames would take most of it
+INSTANT_FRAMES = 1  # nobody watches a sampler that takes no time, and many frames would take most of it
 HOLD_LOOK_SECONDS = 0.01
 
 
