@@ -117,8 +117,8 @@ async def test_it_ends_although_the_database_says_nothing_any_more(tmp_path, mon
         await postgres.stop()
 
 
-async def test_it_ends_although_the_database_is_away(tmp_path, monkeypatch):
-    monkeypatch.setattr("comfylabel.db.jobs._STOP_SECONDS", 0.2)
+async def test_it_ends_although_the_database_is_away(tmp_path, caplog):
+    """And PgQueuer has nothing to complain of: what it could not write down, others find."""
     postgres = EmbeddedPostgres(tmp_path / "postgres", options=("fsync=off",))
     url = await postgres.start()
     await asyncio.to_thread(migrate, url)
@@ -137,5 +137,6 @@ async def test_it_ends_although_the_database_is_away(tmp_path, monkeypatch):
                 work.cancel()
                 done, _ = await asyncio.wait({work}, timeout=30)
                 assert done
+        assert not [record.message for record in caplog.records if record.name.startswith("pgqueuer")]
     finally:
         await postgres.stop()

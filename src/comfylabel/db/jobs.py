@@ -5,6 +5,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -136,7 +137,15 @@ class _PatientDriver(AsyncpgPoolDriver):
         return await self._until_answered(partial(super().fetch, query, *args))
 
     async def execute(self, query: str, *args: object) -> str:
-        return await self._until_answered(partial(super().execute, query, *args))
+        try:
+            return await self._until_answered(partial(super().execute, query, *args))
+        except AWAY as error:  # told to stop: what is not written down is found by others when its lease has run out
+            log.warning("jobs_cut", reason=f"the database does not answer: {error}")
+            return ""
+
+    async def __aexit__(self, *raised: object) -> None:
+        with suppress(*AWAY):  # its listener goes with the pool
+            await super().__aexit__(*raised)
 
     async def _until_answered(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         while True:
