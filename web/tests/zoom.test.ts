@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { clampView, Gestures, swipeDirection, zoomAt } from '../src/engine/gestures.ts';
-import { attachZoom, type View, type ZoomOptions } from '../src/engine/zoom.ts';
+import { attachLater, type View, type ZoomOptions } from '../src/engine/zoom.ts';
 import { settle } from './support.ts';
 
 test('the point under the fingers stays there', () => {
@@ -216,8 +216,9 @@ test('other buttons of a mouse are not ours', () => {
 test('the code of the gestures comes by itself, and not to a stage that is gone', async () => {
   const { zoom, element, options, tap, heard } = setUp();
   zoom.destroy();
-  const attached = attachZoom(element, options);
-  const gone = attachZoom(element, options);
+  const coming = import('../src/engine/gestures.ts').then((loaded) => () => new loaded.Gestures(element, options));
+  const attached = attachLater(coming);
+  const gone = attachLater(coming);
   gone.destroy();
   assert.deepEqual(attached.view, { z: 1, x: 0, y: 0 });
   await settle();

@@ -3,8 +3,6 @@
  * each picture does `translate(var(--x), var(--y)) scale(var(--z))`: pictures of any size stay in step. No framework.
  */
 
-import type { Gestures } from './gestures.ts';
-
 /** x and y in fractions of a tile, from its middle. */
 export interface View {
   readonly z: number;
@@ -35,23 +33,25 @@ export interface Zoom {
   destroy(): void;
 }
 
-/** Tiles are marked `data-tile`; what has a click of its own inside the stage is marked `data-plain`. */
-export function attachZoom(stage: HTMLElement, options: ZoomOptions = {}): Zoom {
-  let gestures: Gestures | null = null;
+/**
+ * What the fingers do to a stage, by code that is under way: the first picture does not wait for it. Tiles are marked
+ * `data-tile`; what has a click of its own inside the stage is marked `data-plain`.
+ */
+export function attachLater(coming: Promise<() => Zoom>): Zoom {
+  let there: Zoom | null = null;
   let isGone = false;
-  // The first picture does not wait for this code: it is small, and there before the picture is.
-  void import('./gestures.ts').then((loaded) => {
-    if (!isGone) gestures = new loaded.Gestures(stage, options);
+  void coming.then((attach) => {
+    if (!isGone) there = attach();
   });
   return {
-    reset: () => gestures?.reset(),
-    toggle: () => gestures?.toggle(),
+    reset: () => there?.reset(),
+    toggle: () => there?.toggle(),
     get view() {
-      return gestures?.view ?? { z: 1, x: 0, y: 0 };
+      return there?.view ?? { z: 1, x: 0, y: 0 };
     },
     destroy() {
       isGone = true;
-      gestures?.destroy();
+      there?.destroy();
     },
   };
 }
