@@ -377,7 +377,15 @@ FAULTS: dict[str, Fault] = {
 }
 
 # What shall strike more often than once a round.
-TWICE = ("kill_orchestrator", "kill_postgres", "kill_worker", "worker_forgets", "answer_lost", "freeze_orchestrator")
+TWICE = (
+    "kill_orchestrator",
+    "kill_postgres",
+    "kill_worker",
+    "worker_forgets",
+    "answer_lost",
+    "freeze_orchestrator",
+    "errors_everywhere",
+)
 
 
 def rounds(rng: random.Random) -> Iterator[str]:
