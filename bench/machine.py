@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -61,22 +62,34 @@ class Cpu:
         return {name: sum(cpu_seconds(pid) for pid in pids) for name, pids in self._groups.items()}
 
 
-def pss(pid: int) -> float:
-    """MB of a process: what it shares with others counted in parts."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1000
-    return 0.0
+class Memory(NamedTuple):
+    """MB: what is shared counted in parts (PSS); `segments` of it are memory made to be shared, as PostgreSQL's."""
+
+    pss: float
+    segments: float
+
+    @property
+    def own(self) -> float:
+        return self.pss - self.segments
+
+
+def tree_memory(pids: Iterable[int]) -> Memory:
+    """Of these processes and their children."""
+    roots = [psutil.Process(pid) for pid in pids]
+    everyone = {one.pid for root in roots for one in (root, *root.children(recursive=True))}
+    found = [memory for pid in everyone if (memory := _memory(pid)) is not None]
+    return Memory(sum(one.pss for one in found), sum(one.segments for one in found))
 
 
 def tree_pss(pids: Iterable[int]) -> float:
     """MB of these processes and their children."""
-    roots = [psutil.Process(pid) for pid in pids]
-    everyone = {one.pid for root in roots for one in (root, *root.children(recursive=True))}
-    total = 0.0
-    for pid in everyone:
-        try:
-            total += pss(pid)
-        except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
-            continue
-    return total
+    return tree_memory(pids).pss
+
+
+def _memory(pid: int) -> Memory | None:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        return None
+    kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith("Pss")}
+    return Memory(kilobytes.get("Pss", 0) / 1000, kilobytes.get("Pss_Shmem", 0) / 1000)
