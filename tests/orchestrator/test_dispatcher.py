@@ -5,19 +5,23 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from pgqueuer.models import Job
 
+from comfylabel.comfy.graph import Bindings
 from comfylabel.comfy.simulator import Simulator, running_simulator
 from comfylabel.db.jobs import _Queries
 from comfylabel.db.pool import Connection, Database
 from comfylabel.orchestrator import queue_gate, yielding
 from comfylabel.orchestrator.dispatcher import Dispatcher
+from comfylabel.orchestrator.picture import TaskNow
 from comfylabel.orchestrator.process import Orchestrator
+from comfylabel.orchestrator.schemas import Plan
 from tests.pipeline.test_exactly_once import check_truth
 from tests.support.pipeline import QUICK, Line, running_orchestrator
+from tests.support.rows import BINDINGS
 from tests.support.waiting import until
 
 # What must happen at once happens without the sweep.
@@ -35,6 +39,30 @@ async def test_a_wake_at_the_moment_of_stopping_does_not_keep_it_running():
     done, _ = await asyncio.wait({running}, timeout=5)
     running.cancel()
     assert done
+
+
+def some_plan() -> Plan:
+    return Plan(uuid4(), uuid4(), 0, None, uuid4(), 0, {}, Bindings.from_json(BINDINGS), "", 1, 1)
+
+
+async def test_who_comes_while_the_picture_is_read_is_not_sent_away(monkeypatch):
+    """Nothing was read of its task, and of who refuses its workflow: it waits for the next reading."""
+    dispatcher = Dispatcher(None, None, poll_seconds=60)  # type: ignore[arg-type]  # the reading is stood in for
+    known, late = some_plan(), some_plan()
+    comers = [asyncio.create_task(dispatcher.admission(known, attempt=1))]
+
+    async def refresh(_workflows: object, _tasks: object) -> dict[UUID, TaskNow]:
+        comers.append(asyncio.create_task(dispatcher.admission(late, attempt=1)))
+        await asyncio.sleep(0)
+        return {known.task_id: TaskNow(0, is_wanted=True)}
+
+    monkeypatch.setattr(dispatcher._picture, "refresh", refresh)
+    await asyncio.sleep(0)
+    await dispatcher._place()
+    await asyncio.sleep(0)
+    assert [request.plan for request in dispatcher._waiting] == [known, late]
+    for comer in comers:
+        comer.cancel()
 
 
 def waiting(parts, task: str) -> int:
