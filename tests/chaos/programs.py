@@ -40,8 +40,14 @@ class Program:
     is_wanted: bool = False
     falls: list[tuple[int | None, str]] = field(default_factory=list)  # ended by itself: status and last words
 
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # whoever starts or kills it: one at a time
+
     async def start(self) -> None:
-        self.is_wanted = True
+        async with self._turn:
+            self.is_wanted = True
+            await self._launch()
+
+    async def _launch(self) -> None:
         command = [sys.executable, "-m", self.module, *self.arguments]
         with self.output.open("ab") as stream:
             self.process = await asyncio.create_subprocess_exec(
@@ -59,19 +65,21 @@ class Program:
 
     async def kill(self) -> None:
         """As kill -9."""
-        self.is_wanted = False
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            await self.process.wait()
+        async with self._turn:
+            self.is_wanted = False
+            if self.process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    self.process.kill()
+                await self.process.wait()
 
     async def stay_up(self) -> None:
         """As a supervisor does: what ends by itself is started again."""
-        if self.is_wanted and not self.is_up:
-            assert self.process is not None
-            words = self.output.read_text(errors="replace").strip().splitlines()
-            self.falls.append((self.process.returncode, words[-1] if words else ""))
-            await self.start()
+        async with self._turn:
+            if self.is_wanted and not self.is_up:
+                assert self.process is not None
+                words = self.output.read_text(errors="replace").strip().splitlines()
+                self.falls.append((self.process.returncode, words[-1] if words else ""))
+                await self._launch()
 
     def freeze(self) -> None:
         """It stands still and knows nothing of it, as under a closed lid."""
