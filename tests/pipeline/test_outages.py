@@ -55,6 +55,8 @@ async def test_a_pilot_outlives_its_database(tmp_path):
             async with running_orchestrator(settings, url):
                 await line.call("POST", f"/api/tasks/{task}/pilot", status=202, headers={"prefer": "respond-async"})
                 await until(lambda: simulator.log and simulator.log[-1].started)
+                taken = "select count(*) from submissions where state = 'accepted'"
+                await until(lambda: line.database.pool.fetchval(taken))  # until then it asks the worker nothing
                 await postgres.stop()
                 simulator.faults.hold_jobs = False
                 await until(lambda: simulator.log[-1].outcome)
