@@ -36,6 +36,8 @@ class Kept:
         self.asked.append(worker.name)
         if worker.name == "mute":
             raise WorkerUnreachable("No answer within 5 s.")
+        if worker.name == "frozen":
+            await asyncio.Event().wait()
         return "told"
 
     async def object_info(self, digest: str) -> Mapping[str, Any] | None:
@@ -93,6 +95,14 @@ async def test_only_who_was_never_asked_or_is_in_doubt_is_asked(database, workfl
     assert sorted(inventories.asked) == ["doubted", "mute", "new"]
     assert {name for name, (able, _, _) in abilities.items() if able} == {"doubted", "new"}
     assert abilities["mute"] == (False, ("the node KSampler",), "lacks the node KSampler")  # as it was known
+
+
+async def test_a_frozen_worker_in_doubt_is_believed_after_seconds(database, workflow, monkeypatch):
+    monkeypatch.setattr("comfylabel.tasks.readiness._DOUBTED_SECONDS", 0.05)
+    frozen, well = await registered(database, "frozen", "well")
+    known = {frozen: Known("all", in_doubt=True), well: Known("all", in_doubt=False)}
+    able = await Readiness(database, Kept(known, all=OBJECT_INFO), alive).able_workers(workflow)
+    assert [worker.name for worker in able] == ["frozen", "well"]
 
 
 async def test_why_a_running_task_waits_is_said_without_asking_anybody(database, workflow):

@@ -27,6 +27,10 @@ class Inventories(Protocol):
     async def object_info(self, digest: str) -> Mapping[str, Any] | None: ...
 
 
+# Whoever asks for a run waits no longer for what is most likely as it was. 811 nodes take a worker half a second; the
+# question to a frozen one ends after a minute.
+_DOUBTED_SECONDS = 5.0
+
 # Asks a worker for a sign of life; why it gave none, in a sentence.
 WhySilent = Callable[[Worker], Awaitable[str | None]]
 
@@ -139,11 +143,12 @@ class Readiness:
         """Of its inventory; None when it is not known. What is in doubt is believed when it cannot be asked."""
         if not may_ask or (known is not None and not known.in_doubt and not doubts):
             return known.digest if known else None
-        try:
+        if known is None:
             return await self._inventories.ask(worker)
-        except WorkerError:
-            if known is None:
-                raise
+        try:
+            async with asyncio.timeout(None if doubts else _DOUBTED_SECONDS):
+                return await self._inventories.ask(worker)
+        except (WorkerError, TimeoutError):
             return known.digest
 
 
