@@ -122,10 +122,16 @@ async def test_nobody_listens(session):
         taken.bind(("127.0.0.1", 0))
         client = ComfyClient(session, f"http://127.0.0.1:{taken.getsockname()[1]}")
         for call in (*READS.values(), *CONTROLS.values(), listen):
-            with pytest.raises(WorkerUnreachable):
+            with pytest.raises(WorkerUnreachable) as caught:
                 await call(client)
-        with pytest.raises(WorkerUnreachable):
+            assert caught.value.message.endswith(": Connection refused.")
+        with pytest.raises(WorkerUnreachable, match=r"Connection refused\.$"):
             await client.submit(model_free(), str(uuid.uuid4()))
+
+
+async def test_a_name_that_leads_nowhere(session):
+    with pytest.raises(WorkerUnreachable, match=r": The name nowhere\.invalid leads to no address\.$"):
+        await ComfyClient(session, "http://nowhere.invalid:8188").queue()
 
 
 @pytest.mark.parametrize(
@@ -205,7 +211,7 @@ async def test_a_submission_without_a_proper_answer_is_unclear(simulator, sessio
     client = ComfyClient(session, simulator.url, timeouts=IMPATIENT)
     with pytest.raises(SubmissionUnclear):
         await client.submit(model_free(), str(uuid.uuid4()))
-    assert len(simulator.log) == queued
+    await until(lambda: len(simulator.log) == queued)  # the client may have lost its patience first
 
 
 @pytest.mark.parametrize("proxy", ["502", "504", "html", "wrong_type", "silent", "huge_json"])

@@ -22,6 +22,7 @@ from yarl import URL
 
 from comfylabel.comfy.errors import SubmissionUnclear, WorkerMisbehaved, WorkerUnreachable
 from comfylabel.comfy.graph import Graph
+from comfylabel.comfy.reasons import reason
 from comfylabel.comfy.refusals import refusal
 from comfylabel.comfy.schemas import (
     Event,
@@ -220,7 +221,7 @@ class ComfyClient:
             except aiohttp.WSServerHandshakeError as error:
                 raise self._unexpected_status("/ws", error.status) from error
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise WorkerUnreachable(f"{self._shown}/ws: {_reason(error)}") from error
+                raise WorkerUnreachable(f"{self._shown}/ws: {reason(error)}") from error
 
     async def _get(self, path: str, parse: Callable[[Any], Parsed], seconds: float) -> Parsed:
         async with self._request("GET", path, timeout=self._timeout(seconds)) as response:
@@ -243,9 +244,7 @@ class ComfyClient:
             raise self._strange(path, error) from error
 
     def _strange(self, path: str, error: Exception) -> WorkerMisbehaved:
-        return WorkerMisbehaved(
-            f"{self._shown}{path} did not answer as ComfyUI does: {_reason(error)}", kind="protocol"
-        )
+        return WorkerMisbehaved(f"{self._shown}{path} did not answer as ComfyUI does: {reason(error)}", kind="protocol")
 
     async def _post(self, path: str, body: dict[str, Any]) -> None:
         """A control request: 200 with nothing worth reading."""
@@ -272,9 +271,9 @@ class ComfyClient:
                     raise self._unexpected_status("/prompt", response.status)
                 return response.status, await self._json(response, "/prompt")
         except NEVER_SENT as error:
-            raise WorkerUnreachable(f"{self._shown}/prompt: {_reason(error)}") from error
+            raise WorkerUnreachable(f"{self._shown}/prompt: {reason(error)}") from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise SubmissionUnclear(f"{self._shown}/prompt was cut off: {_reason(error)}") from error
+            raise SubmissionUnclear(f"{self._shown}/prompt was cut off: {reason(error)}") from error
         except WorkerMisbehaved as error:
             if error.http_status is not None and error.http_status < HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise  # a proxy's own answer: the submission never passed it
@@ -309,12 +308,12 @@ class ComfyClient:
             ) as response:
                 yield response
         except aiohttp.ClientPayloadError as error:
-            raise WorkerMisbehaved(f"{self._shown}{path} was cut off: {_reason(error)}", kind="network") from error
+            raise WorkerMisbehaved(f"{self._shown}{path} was cut off: {reason(error)}", kind="network") from error
         except TimeoutError as error:
             seconds = f" within {timeout.total:g} s" if timeout.total else ""
             raise WorkerUnreachable(f"No answer from {self._shown}{path}{seconds}.") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise WorkerUnreachable(f"No answer from {self._shown}{path}: {_reason(error)}") from error
+            raise WorkerUnreachable(f"No answer from {self._shown}{path}: {reason(error)}") from error
 
     def _check_status(self, response: aiohttp.ClientResponse, path: str) -> None:
         if response.status != HTTPStatus.OK:
@@ -417,8 +416,3 @@ def _event(message: aiohttp.WSMessage) -> Event | None:
         return Event.from_json(json.loads(message.data))
     except (ValueError, RecursionError):
         return None
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return text if text.endswith(".") else f"{text}."
