@@ -110,7 +110,8 @@ def _is_forgotten(row: Row) -> bool:
 def no_worker_holds_what_is_given_up(evidence: Evidence) -> Iterator[str]:
     """It would run for nobody."""
     for replay in _replays(evidence):
-        for identity in sorted(replay.held - evidence.foreign):
+        running = replay.began.keys() if replay.is_stuck else set[str]()
+        for identity in sorted(replay.held - evidence.foreign - running):
             yield f"worker {replay.worker.id} still holds {identity}"
 
 

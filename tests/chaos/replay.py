@@ -33,6 +33,7 @@ class Replay:
         self.deleted: set[str] = set()
         self.began: dict[str, float] = {}
         self.held: set[str] = set()
+        self.is_stuck = False  # what runs there runs until somebody restarts it: no request can end it
         self.entries = list(self._replay())
 
     def _replay(self) -> Iterator[Queued]:
@@ -44,6 +45,9 @@ class Replay:
                     self.lost |= known
                     held.clear()
                     known.clear()
+                    self.is_stuck = False
+                case "struck" if event["fault"] == "stuck":
+                    self.is_stuck = True
                 case "queued":
                     identity = event["id"]
                     yield Queued(identity, frozenset(held), frozenset(known), event["held"], event)

@@ -202,6 +202,13 @@ def _never_left_the_queue(evidence: Evidence) -> None:
     worker.events.append(dict(_events(evidence, "queued")[0], id="6a4f8c58-0000-4000-8000-000000000001"))
 
 
+def _waits_on_a_stuck_worker(evidence: Evidence) -> None:
+    """Behind what nobody can end: it can be taken out of the queue all the same."""
+    worker = next(iter(evidence.workers.values()))
+    worker.events.append({"event": "struck", "at": 1.0, "fault": "stuck"})
+    _never_left_the_queue(evidence)
+
+
 def _job_failed(evidence: Evidence) -> None:
     evidence.tables["failed_jobs"].append({"id": 1, "entrypoint": "pilot", "dedupe_key": "pilot:1"})
 
@@ -354,6 +361,7 @@ _TAMPERED: dict[str, tuple[Change, str]] = {
     "a pilot lacks a sample": (_pilot_without_a_sample, "a_pilot_has_its_samples_or_says_why_not"),
     "a chunk was made twice": (_doubled("submissions", state="ingested", pilot_id=None), "a_chunk_is_made_once"),
     "a worker holds what is nobody's": (_never_left_the_queue, "no_worker_holds_what_is_given_up"),
+    "a stuck worker holds what never began": (_waits_on_a_stuck_worker, "no_worker_holds_what_is_given_up"),
     "a job has failed": (_job_failed, "no_job_has_failed"),
     "candidates have a gap": (_candidates_with_a_gap, "candidates_are_numbered_without_a_gap"),
     "a complete batch is not ready": (_never_ready, "candidates_are_numbered_without_a_gap"),
@@ -455,6 +463,18 @@ def test_what_a_worker_made_of_a_missing_image_waits_for_the_next_run(stage):
 
 def _orphans(evidence: Evidence) -> list[str]:
     return [line for line in auditor.violations(evidence) if line.startswith("no_file_is_an_orphan")]
+
+
+def test_what_runs_on_a_stuck_worker_is_held_until_its_restart(stage):
+    """Its thread has died: deadline and interrupt are all that can be done."""
+    evidence = copy.deepcopy(stage.evidence)
+    _never_left_the_queue(evidence)
+    worker = next(iter(evidence.workers.values()))
+    worker.events.append({"event": "began", "at": 1.0, "id": worker.events[-1]["id"]})
+    rule = "no_worker_holds_what_is_given_up"
+    assert any(line.startswith(rule) for line in auditor.violations(evidence))
+    worker.events.append({"event": "struck", "at": 1.0, "fault": "stuck"})
+    assert not any(line.startswith(rule) for line in auditor.violations(evidence))
 
 
 def test_a_file_within_its_grace_period_is_no_orphan(stage):

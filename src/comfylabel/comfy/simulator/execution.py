@@ -74,8 +74,7 @@ class Executor:
         self.current = job
         log.started = time.time()
         self.log_file.start(log)
-        if self.faults.stuck:
-            self.faults.stuck = False
+        if self.faults.take("stuck"):
             await asyncio.Event().wait()
         self.sockets.send("status", {"status": self.status()})
         job.tell("execution_start", {})
