@@ -848,6 +848,8 @@ CREATE INDEX submissions_chunk ON public.submissions USING btree (prompt_id, chu
 
 CREATE INDEX submissions_open ON public.submissions USING btree (task_id) WHERE (ended_at IS NULL);
 
+CREATE INDEX submissions_pilot ON public.submissions USING btree (pilot_id, created_at) WHERE (pilot_id IS NOT NULL);
+
 CREATE INDEX submissions_slots ON public.submissions USING btree (worker_id) WHERE (state = ANY (ARRAY['reserved'::text, 'sent'::text, 'accepted'::text]));
 
 CREATE INDEX tasks_newest ON public.tasks USING btree (created_at DESC, id DESC);

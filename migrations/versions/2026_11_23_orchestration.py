@@ -28,7 +28,10 @@ alter table workers
 """
 
 # How long the worker itself says that it computed.
-SUBMISSIONS = "alter table submissions add column seconds double precision check (seconds >= 0)"
+SUBMISSIONS = """
+alter table submissions add column seconds double precision check (seconds >= 0);
+create index submissions_pilot on submissions (pilot_id, created_at) where pilot_id is not null;
+"""
 
 FAILURES = """
 create table task_failures (

@@ -28,6 +28,7 @@ HOT = {
     "the last ready batch": (repository._READY, ([uuid4()],), "batches_ready"),
     "chunks that wait elsewhere": (workers_repository._CHUNKS_ELSEWHERE, ELSEWHERE, "batch_id_position_idx"),
     "submissions elsewhere": (workers_repository._CHUNKS_ELSEWHERE, ELSEWHERE, "submissions_chunk"),
+    "the worker of a pilot elsewhere": (workers_repository._PILOTS_ELSEWHERE, (uuid4(),), "submissions_pilot"),
     "chunks that wait": (generations._WAITING_CHUNKS, (uuid4(), 10, 5), "batches_open"),
     "open submissions": (taking_back_repository._LOCK_OF_TASK, (uuid4(), ["sent"]), "submissions_open"),
 }

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfylabel.orchestrator.pairing import Seat, pair
-from comfylabel.orchestrator.yielding import LONGEST, Elsewhere, Yielding
+from comfylabel.orchestrator.yielding import IN_VAIN, LONGEST, Elsewhere, Yielding
 from tests.orchestrator.test_pairing import TASKS, WORKFLOWS, Wanted, held_now, seats, worker
 
 NOBODY: Mapping[UUID, int] = {}
@@ -39,11 +39,22 @@ def test_what_the_other_cannot_use_is_taken_here():
 
 def test_a_slot_that_is_not_taken_there_is_used_here_after_a_second():
     yielding, seat = Yielding(), Seat(worker("gpu-1", worker_id=uuid4()), 1)
-    tries = [
-        bool(yielding.pairs([Wanted(0)], [elsewhere(1)], [seat], NOBODY, now)) for now in (7.0, 7.5, 7.0 + LONGEST)
-    ]
-    assert tries == [False, False, True]
-    assert not yielding.pairs([Wanted(0)], [elsewhere(1)], [seat], NOBODY, 8.5)  # the next one is left again
+
+    def is_used(now: float, other: Elsewhere) -> bool:
+        return bool(yielding.pairs([Wanted(0)], [other], [seat], NOBODY, now))
+
+    assert [is_used(now, elsewhere(1)) for now in (7.0, 7.5, 7.0 + LONGEST)] == [False, False, True]
+    assert is_used(8.5, elsewhere(1))  # it would be left in vain again
+    assert not is_used(9.0, elsewhere(is_pilot=True))
+    assert is_used(9.5, elsewhere(1))
+    assert not is_used(8.0 + IN_VAIN, elsewhere(1))
+
+
+def test_what_was_left_long_ago_is_forgotten():
+    """Nothing has waited here since: the pilot that comes now is a new one."""
+    yielding, seat = Yielding(), Seat(worker("gpu-1", worker_id=uuid4()), 1)
+    for now in (0.0, 600.0):
+        assert not yielding.pairs([Wanted(0)], [elsewhere(is_pilot=True)], [seat], NOBODY, now)
 
 
 wanted = st.lists(st.tuples(st.sampled_from(TASKS), st.integers(-2, 2), st.booleans()), max_size=8).map(

@@ -114,3 +114,23 @@ async def test_a_fleet_that_works_since_the_start_is_not_called_idle_for_the_tim
     operator = await api.as_role("operator")
     (row,) = (await operator.get(f"/api/tasks/{task.id}/workers")).json()["data"]
     assert row["utilisation"] == 1
+
+
+async def test_what_was_done_before_the_start_makes_nobody_busy(api: Api) -> None:
+    """It worked for another task in the minute in which this one began, and has stood still since."""
+    database = api.app.state.database
+    async with database.transaction() as connection:
+        task = await add_task(connection, "RUNNING", prompts=9)
+        await connection.execute("update workers set created_at = now() - interval '1 day'")
+        await connection.execute(
+            "update tasks set started_at = date_trunc('minute', now()) - interval '2 minutes 5 seconds' where id = $1",
+            task.id,
+        )
+        await connection.execute(
+            "insert into worker_minutes (worker_id, task_id, minute, submissions, images, busy_seconds)"
+            " values ($1, $2, date_trunc('minute', now()) - interval '3 minutes', 1, 1, 50)",
+            *(task.worker_id, task.id),
+        )
+    operator = await api.as_role("operator")
+    (row,) = (await operator.get(f"/api/tasks/{task.id}/workers")).json()["data"]
+    assert row["utilisation"] <= 0.04  # at most 5 of 125 seconds or more

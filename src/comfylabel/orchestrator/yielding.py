@@ -14,6 +14,12 @@ from comfylabel.workers.schemas import Worker
 
 # The other one looks twice a second. It may be unable to use the slot for a reason that is not seen from here.
 LONGEST = 1.0
+# After a slot that was left in vain: whatever keeps the other one from it (images that it has to fetch first, a worker
+# that a submission avoids) is seldom over sooner, and every second of it a GPU would stand still. A pilot is left
+# every slot all the same: it wants one at a time, and a person waits for it.
+IN_VAIN = 10.0
+# Without a question for so long what was left then is forgotten.
+_STALE = 30.0
 
 W = TypeVar("W", bound=Waiting)
 
@@ -42,6 +48,7 @@ class Yielding:
 
     def __init__(self) -> None:
         self._left_since: dict[UUID, float] = {}
+        self._asked_at = self._in_vain_until = float("-inf")
 
     def pairs(
         self,
@@ -51,7 +58,11 @@ class Yielding:
         held: Mapping[UUID, int],
         now: float,
     ) -> list[tuple[W, Worker]]:
-        both: list[W | Elsewhere] = [*waiting, *elsewhere]
+        if now - self._asked_at > _STALE:
+            self._left_since.clear()
+        self._asked_at = now
+        is_in_vain = now < self._in_vain_until
+        both: list[W | Elsewhere] = [*waiting, *(one for one in elsewhere if one.is_pilot or not is_in_vain)]
         ours: list[tuple[W, Worker]] = []
         left = set()
         for request, worker in pair(both, seats, held):
@@ -62,5 +73,6 @@ class Yielding:
         self._left_since = {worker: self._left_since.get(worker, now) for worker in left}
         if any(now - since >= LONGEST for since in self._left_since.values()):
             self._left_since.clear()
+            self._in_vain_until = now + IN_VAIN
             return pair(waiting, seats, held)
         return ours

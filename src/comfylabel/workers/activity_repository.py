@@ -71,7 +71,9 @@ left join (
   from submissions where ended_at is null group by worker_id
 ) h on h.worker_id = w.id
 left join lateral (
-  select sum(submissions)::bigint as submissions, sum(images)::bigint as images, sum(busy_seconds) as busy,
+  select sum(submissions)::bigint as submissions, sum(images)::bigint as images,
+    sum(case when minute >= since.moment then busy_seconds  -- of the first minute no more than lies in the window
+      else least(busy_seconds, 60 - extract(epoch from since.moment - minute)) end) as busy,
     min(minute) as first, max(minute) as last
   from worker_minutes where worker_id = w.id and minute >= date_trunc('minute', since.moment)
 ) m on true
