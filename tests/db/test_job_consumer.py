@@ -1,7 +1,7 @@
 """What becomes of jobs whose handler raises or is broken off: none is lost, none is in the way of another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -11,15 +11,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from comfylabel.db import jobs
-from comfylabel.db.jobs import JobConsumer, PlannedJob, drain_job, enqueue, generate_job, pause_before
+from comfylabel.db.jobs import Handler, JobConsumer, PlannedJob, drain_job, enqueue, generate_job, pause_before
 from comfylabel.db.pool import Database
 from tests.support.waiting import until
 
-Handle = Callable[[dict[str, Any]], Awaitable[None]]
-
 
 @asynccontextmanager
-async def consuming(url: str, **handlers: Handle) -> AsyncIterator[None]:
+async def consuming(url: str, **handlers: Handler) -> AsyncIterator[None]:
     consumer = JobConsumer(url, handlers, lease=timedelta(seconds=60))  # type: ignore[arg-type]
     work = asyncio.create_task(consumer.run())
     try:
@@ -35,19 +33,18 @@ async def add(database: Database, *planned: PlannedJob) -> None:
         await enqueue(connection, planned)
 
 
-async def never_ends(_: dict[str, Any]) -> None:
-    await asyncio.Event().wait()
+def endless(begun: asyncio.Event) -> Handler:
+    async def handle(_: dict[str, Any]) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    return handle
 
 
 async def test_what_a_stop_breaks_off_is_anybodys_at_once(database, database_url):
     begun = asyncio.Event()
-
-    async def drain(payload: dict[str, Any]) -> None:
-        begun.set()
-        await never_ends(payload)
-
     await add(database, drain_job(uuid4()))
-    async with consuming(database_url, drain=drain):
+    async with consuming(database_url, drain=endless(begun)):
         await begun.wait()
     row = await database.pool.fetchrow("select status, queue_manager_id, attempts from pgqueuer")
     assert tuple(row) == ("queued", None, 0)
@@ -56,13 +53,8 @@ async def test_what_a_stop_breaks_off_is_anybodys_at_once(database, database_url
 async def test_what_another_has_taken_over_is_not_put_back(database, database_url):
     """Frozen for longer than its lease, and told to stop when it wakes up."""
     begun, owner = asyncio.Event(), uuid4()
-
-    async def drain(payload: dict[str, Any]) -> None:
-        begun.set()
-        await never_ends(payload)
-
     await add(database, drain_job(uuid4()))
-    async with consuming(database_url, drain=drain):
+    async with consuming(database_url, drain=endless(begun)):
         await begun.wait()
         await database.pool.execute("update pgqueuer set queue_manager_id = $1", owner)
     row = await database.pool.fetchrow("select status, queue_manager_id from pgqueuer")

@@ -1,16 +1,14 @@
 """What is recorded of a run is what the workers' own logs say, also when the database was away in between."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from comfylabel.comfy.simulator import running_simulator
-from comfylabel.db.embedded import EmbeddedPostgres
-from comfylabel.db.migrate import migrate
 from tests.support.app import running_api, settings_for
 from tests.support.listening import listening
 from tests.support.pipeline import Line, loop_graph, running_orchestrator
+from tests.support.postgres import own_postgres
 from tests.support.waiting import until
 
 
@@ -92,10 +90,7 @@ async def test_a_failure_is_recorded_by_its_kind(api):
 
 @pytest.mark.slow
 async def test_figures_and_live_pages_outlive_an_outage_of_the_database(tmp_path):
-    postgres = EmbeddedPostgres(tmp_path / "postgres", options=("fsync=off",))
-    url = await postgres.start()
-    await asyncio.to_thread(migrate, url)
-    try:
+    async with own_postgres(tmp_path / "postgres") as (postgres, url):
         settings = settings_for(tmp_path / "data")
         async with running_api(settings, url) as api, running_simulator(job_seconds=0.05) as simulator:
             line = await Line.of(api)
@@ -112,8 +107,6 @@ async def test_figures_and_live_pages_outlive_an_outage_of_the_database(tmp_path
                 assert (await line.until_ended(task))["state"] == "DONE"
                 (total,) = (await recorded(line, 24)).values()
                 await until(lambda: page.of("progress")[-1]["state"] == "DONE")
-    finally:
-        await postgres.stop()
 
     assert page.of("progress")[-1]["done"] == 24
     assert total["submissions"] == total["images"] == 24

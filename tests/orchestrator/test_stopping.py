@@ -9,14 +9,13 @@ from contextlib import contextmanager
 import psutil
 
 from comfylabel.comfy.simulator import running_simulator
-from comfylabel.db.embedded import EmbeddedPostgres
-from comfylabel.db.migrate import migrate
 from comfylabel.orchestrator import queue_gate
 from comfylabel.orchestrator.process import orchestrator
 from tests.orchestrator.test_dispatcher import UNSWEPT, picks_nothing
 from tests.pipeline.test_exactly_once import check_truth
 from tests.support.app import running_api, settings_for
 from tests.support.pipeline import QUICK, Line, running_orchestrator
+from tests.support.postgres import own_postgres
 from tests.support.waiting import until
 
 
@@ -87,43 +86,38 @@ def frozen(server: psutil.Process) -> Iterator[None]:
 async def test_it_ends_although_the_database_says_nothing_any_more(tmp_path, monkeypatch):
     for name in ("db.jobs._STOP_SECONDS", "db.pool._CLOSE_SECONDS", "orchestrator.process._STOP_SECONDS"):
         monkeypatch.setattr(f"comfylabel.{name}", 0.2)
-    postgres = EmbeddedPostgres(tmp_path / "postgres", options=("fsync=off",))
-    url = await postgres.start()
-    await asyncio.to_thread(migrate, url)
     settings = settings_for(tmp_path / "data")
-    try:
-        async with running_api(settings, url) as api, running_simulator() as simulator:
-            line = await Line.of(api)
-            simulator.faults.hold_jobs = True
-            await line.add_worker(simulator.url, max_concurrent_jobs=2)
-            task = await line.frozen_task(prompts=3, seeds=2)
-            server = psutil.Process(await line.database.pool.fetchval("select pg_backend_pid()")).parent()
-            assert server is not None
-            async with orchestrator(settings, url, pace=QUICK) as parts:
-                work = asyncio.create_task(parts.run())
-                await line.run(task)
-                await until(lambda: len(simulator.log) == 2)
-                with frozen(server):
-                    pool = parts.database.pool
-                    await until(lambda: pool.get_size() - pool.get_idle_size() >= 2)  # they wait for its answers
-                    work.cancel()
-                    done, _ = await asyncio.wait({work}, timeout=30)
-                    assert done
-            simulator.faults.hold_jobs = False
-            async with running_orchestrator(settings, url):
-                assert (await line.until_ended(task))["state"] == "DONE"
-            await check_truth(line, task, simulator)
-    finally:
-        await postgres.stop()
+    async with (
+        own_postgres(tmp_path / "postgres") as (_, url),
+        running_api(settings, url) as api,
+        running_simulator() as simulator,
+    ):
+        line = await Line.of(api)
+        simulator.faults.hold_jobs = True
+        await line.add_worker(simulator.url, max_concurrent_jobs=2)
+        task = await line.frozen_task(prompts=3, seeds=2)
+        server = psutil.Process(await line.database.pool.fetchval("select pg_backend_pid()")).parent()
+        assert server is not None
+        async with orchestrator(settings, url, pace=QUICK) as parts:
+            work = asyncio.create_task(parts.run())
+            await line.run(task)
+            await until(lambda: len(simulator.log) == 2)
+            with frozen(server):
+                pool = parts.database.pool
+                await until(lambda: pool.get_size() - pool.get_idle_size() >= 2)  # they wait for its answers
+                work.cancel()
+                done, _ = await asyncio.wait({work}, timeout=30)
+                assert done
+        simulator.faults.hold_jobs = False
+        async with running_orchestrator(settings, url):
+            assert (await line.until_ended(task))["state"] == "DONE"
+        await check_truth(line, task, simulator)
 
 
 async def test_it_ends_although_the_database_is_away(tmp_path, caplog):
     """And PgQueuer has nothing to complain of: what it could not write down, others find."""
-    postgres = EmbeddedPostgres(tmp_path / "postgres", options=("fsync=off",))
-    url = await postgres.start()
-    await asyncio.to_thread(migrate, url)
     settings = settings_for(tmp_path / "data")
-    try:
+    async with own_postgres(tmp_path / "postgres") as (postgres, url):
         async with running_api(settings, url) as api, running_simulator() as simulator:
             line = await Line.of(api)
             simulator.faults.hold_jobs = True
@@ -138,5 +132,3 @@ async def test_it_ends_although_the_database_is_away(tmp_path, caplog):
                 done, _ = await asyncio.wait({work}, timeout=30)
                 assert done
         assert not [record.message for record in caplog.records if record.name.startswith("pgqueuer")]
-    finally:
-        await postgres.stop()

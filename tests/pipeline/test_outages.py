@@ -5,22 +5,18 @@ import asyncio
 import pytest
 
 from comfylabel.comfy.simulator import running_simulator
-from comfylabel.db.embedded import EmbeddedPostgres
-from comfylabel.db.migrate import migrate
 from comfylabel.storage.store import ObjectStore, StoreUnavailable
 from tests.pipeline.test_exactly_once import check_truth
 from tests.support.app import running_api, settings_for
 from tests.support.pipeline import Line, running_orchestrator
+from tests.support.postgres import own_postgres
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
 
 async def test_the_database_stops_and_starts_during_a_run(tmp_path):
-    postgres = EmbeddedPostgres(tmp_path / "postgres", options=("fsync=off",))
-    url = await postgres.start()
-    await asyncio.to_thread(migrate, url)
-    try:
+    async with own_postgres(tmp_path / "postgres") as (postgres, url):
         settings = settings_for(tmp_path / "data")
         async with running_api(settings, url) as api, running_simulator(job_seconds=0.05) as simulator:
             line = await Line.of(api)
@@ -36,16 +32,11 @@ async def test_the_database_stops_and_starts_during_a_run(tmp_path):
                     await postgres.start()
                 assert (await line.until_ended(task))["state"] == "DONE"
                 await check_truth(line, task, simulator)
-    finally:
-        await postgres.stop()
 
 
 async def test_a_pilot_outlives_its_database(tmp_path):
     """Its job goes on: one that failed would leave it to the next sweep, and a cancelled one to nobody."""
-    postgres = EmbeddedPostgres(tmp_path / "postgres", options=("fsync=off",))
-    url = await postgres.start()
-    await asyncio.to_thread(migrate, url)
-    try:
+    async with own_postgres(tmp_path / "postgres") as (postgres, url):
         settings = settings_for(tmp_path / "data")
         async with running_api(settings, url) as api, running_simulator() as simulator:
             line = await Line.of(api)
@@ -69,8 +60,6 @@ async def test_a_pilot_outlives_its_database(tmp_path):
                 await until(piloted, 60)
                 failed = await line.database.pool.fetchval("select count(*) from pgqueuer where status = 'failed'")
                 assert failed == 0
-    finally:
-        await postgres.stop()
 
 
 async def test_a_full_store_delays_and_loses_nothing(api, monkeypatch):

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -100,6 +100,18 @@ def fresh_database(server_url: str, template: str = MIGRATED) -> Iterator[str]:
     finally:
         with psycopg.connect(server_url, autocommit=True) as connection:
             connection.execute(f"drop database {name} with (force)")
+
+
+@asynccontextmanager
+async def own_postgres(directory: Path) -> AsyncIterator[tuple[EmbeddedPostgres, str]]:
+    """A migrated server, and its address, for one test: which may stop, freeze or kill it."""
+    postgres = EmbeddedPostgres(directory, options=("fsync=off",))
+    url = await postgres.start()
+    try:
+        await asyncio.to_thread(migrate, url)
+        yield postgres, url
+    finally:
+        await postgres.stop()
 
 
 def ensure_crowd(directory: Path, server_url: str, name: str = CROWDED, load: str = crowd.LOAD) -> None:
